@@ -1,0 +1,1 @@
+"""Model -> scores with counts and intervals; scores -> the matrix and its metrics."""

@@ -1,0 +1,20 @@
+"""Which corpus gives the next row, by tokens. One file each; the class is its options.
+
+Laws: the shares sum to 1 at any progress; the realised share over a stage is within 0.5 % of the planned one.
+"""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+
+from rewarm.methods import Method
+
+
+class Mixture(Method):
+    """Slot: the share of tokens per corpus as a function of progress."""
+
+    @abstractmethod
+    def shares(self, progress: float, weights: Mapping[str, float]) -> dict[str, float]:
+        """The share of each corpus at `progress` in [0, 1) of the stage, given the plan's weights (which sum to 1)."""
+
+
+SLOT = Mixture

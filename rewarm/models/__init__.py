@@ -1,0 +1,1 @@
+"""The thing being updated: load, make from scratch, save, sample."""

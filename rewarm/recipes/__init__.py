@@ -1,0 +1,1 @@
+"""Whole plans: the demo, and one per published system."""

@@ -1,0 +1,177 @@
+"""What a run found, as one value: `report.json` holds it, the page, the table and the gate read it.
+
+Losses are nats per byte of text (lower is better). A delta is against the untouched base on the same documents;
+`low` and `high` bound its 95 % interval (paired bootstrap over documents).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+Verdict = Literal["better", "worse", "not distinguishable from noise", "base"]
+RowKind = Literal["base", "stage", "release", "control"]
+
+
+class Part(BaseModel):
+    """Base of the parts of a result."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Cell(Part):
+    """One model on one watch corpus. `relative` is delta / the base's loss."""
+
+    loss: float
+    delta: float
+    low: float
+    high: float
+    relative: float
+    verdict: Verdict
+    documents: int
+    bytes: int
+    tokens: int
+
+
+class Row(Part):
+    """One model: the base, the model after a stage, an annealed release, or the last model of a control run."""
+
+    name: str
+    kind: RowKind
+    stage: str | None = None
+    control: str | None = None
+    tokens: int = 0
+    cells: dict[str, Cell]
+
+
+class Column(Part):
+    """One watch corpus. `stage` is the first stage that learns it (None for old text); `proxy` says that it stands in
+    for text that could not be had."""
+
+    name: str
+    role: Literal["old", "new"]
+    stage: str | None = None
+    proxy: bool = False
+
+
+class Curve(Part):
+    """The journal of one leg (a stage or its release branch), thinned to at most some hundred points.
+
+    `tokens` counts from the base. `loss` is the training loss in nats per token, `rate` the applied learning rate.
+    `run` is "" for the main run, otherwise the control's word.
+    """
+
+    run: str = ""
+    leg: str
+    tokens: list[int]
+    loss: list[float]
+    rate: list[float]
+    norm: list[float]
+
+
+class Probe(Part):
+    """Losses per byte measured while a stage trained, at `tokens` from the base."""
+
+    run: str = ""
+    leg: str
+    tokens: int
+    losses: dict[str, float]
+
+
+class ShareOf(Part):
+    """Planned and realised share of a stage's tokens from one corpus; `passes` is how often it was gone through."""
+
+    run: str = ""
+    stage: str
+    corpus: str
+    replay: bool
+    planned: float
+    realised: float
+    tokens: int
+    passes: float
+
+
+class CorpusFacts(Part):
+    """What preparation found in a corpus. `dropped` counts whole documents left out of training, by reason."""
+
+    name: str
+    documents: int
+    tokens: int
+    bytes: int
+    held_out: int
+    rows: int
+    bad_rows: dict[str, int]
+    bad_examples: dict[str, list[str]]
+    dropped: dict[str, int]
+    hash: str
+    label: str = ""
+
+
+class Cost(Part):
+    """What one leg cost. `matmul_share` is achieved FLOP/s over the measured matmul rate of this machine."""
+
+    run: str = ""
+    leg: str
+    tokens: int
+    steps: int
+    seconds: float
+    tokens_per_second: float
+    flops: float
+    matmul_share: float | None = None
+
+
+class Metrics(Part):
+    """Stream metrics over the main run; None where the run cannot tell (the report says why).
+
+    On losses, so that positive `forgetting` is bad: see rewarm/evaluation/matrix.py for each formula.
+    """
+
+    average: float | None = None
+    forgetting: float | None = None
+    backward_transfer: float | None = None
+    forward_transfer_gem: float | None = None
+    plasticity_gap: float | None = None
+    x_delta: float | None = None
+    x_delta_worst: tuple[str, float] | None = None
+
+
+class Result(Part):
+    """A whole run."""
+
+    version: Literal[1] = 1
+    rewarm: str
+    created: str
+    command: str
+    plan: dict[str, Any]
+    base: str
+    parameters: int
+    complete: bool
+    rows: list[Row]
+    columns: list[Column]
+    metrics: Metrics
+    curves: list[Curve] = []
+    probes: list[Probe] = []
+    shares: list[ShareOf] = []
+    corpora: list[CorpusFacts] = []
+    costs: list[Cost] = []
+    hashes: dict[str, str] = {}
+    machine: dict[str, str] = {}
+    notes: list[str] = []
+
+    def final(self) -> Row:
+        """The model the run hands over: the last stage's release if there is one, otherwise the last stage."""
+        own = [row for row in self.rows if row.kind in ("stage", "release")]
+        return own[-1] if own else self.rows[0]
+
+
+def read(run: str | Path) -> Result:
+    """The result of a run directory (or of a `report.json`)."""
+    from rewarm.types import UserError
+
+    path = Path(run)
+    file = path / "report.json" if path.is_dir() else path
+    if not file.is_file():
+        raise UserError(f"'{run}' holds no report.json: run `rewarm report {run}` on a run directory first")
+    return Result.model_validate_json(file.read_text(encoding="utf-8"))

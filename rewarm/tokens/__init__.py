@@ -1,0 +1,1 @@
+"""Document -> Row -> Batch: tokenizer, memory-mapped shards with a manifest, packing, loader."""

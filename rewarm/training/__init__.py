@@ -1,0 +1,1 @@
+"""The only loop, its optimizer, checkpoints and journal."""
