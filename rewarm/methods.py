@@ -57,12 +57,13 @@ def nearest(word: str, allowed: Iterable[str], synonyms: Mapping[str, str] | Non
 def known(folder: str) -> dict[str, type[Method]]:
     """Every method of a folder of the package, by name, in alphabetical order."""
     package = importlib.import_module(f"rewarm.{folder}")
+    slot: type[Method] = package.SLOT
     found: dict[str, type[Method]] = {}
     for module_info in sorted(pkgutil.iter_modules(package.__path__), key=lambda module: module.name):
         module = importlib.import_module(f"rewarm.{folder}.{module_info.name}")
         wanted = module_info.name.replace("_", "")
         for name, value in vars(module).items():
-            if inspect.isclass(value) and name.lower() == wanted and issubclass(value, package.SLOT):
+            if inspect.isclass(value) and name.lower() == wanted and issubclass(value, slot):
                 found[module_info.name.replace("_", "-")] = value
     return found
 
@@ -106,7 +107,9 @@ def explain(error: ValidationError, kind: type[BaseModel], where: str) -> list[s
         if fault["type"] == "extra_forbidden":
             holder = _model_at(kind, fault["loc"][:-1])
             synonyms = getattr(holder, "SYNONYMS", None)
-            sentences.append(f"{path}: unknown key. {nearest(str(fault['loc'][-1]), _keys(holder), synonyms)}")
+            sentences.append(
+                f"{path}: unknown key. {nearest(str(fault['loc'][-1]), _keys(holder), synonyms)}"
+            )
         elif fault["type"] == "missing":
             sentences.append(f"{path}: required, and not given.")
         else:

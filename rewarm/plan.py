@@ -98,8 +98,12 @@ class Stage(Options):
     epochs: Annotated[float, Field(gt=0)] | None = None
     max_epochs: Annotated[float, Field(gt=0)] = 4.0
     replay: Replay | None = None
-    mixture: Annotated[SerializeAsAny[Method], _method("mixtures")] = Field(default="fixed", validate_default=True)
-    schedule: Annotated[SerializeAsAny[Method], _method("schedules")] = Field(default="rewarm", validate_default=True)
+    mixture: Annotated[SerializeAsAny[Method], _method("mixtures")] = Field(
+        default="fixed", validate_default=True
+    )
+    schedule: Annotated[SerializeAsAny[Method], _method("schedules")] = Field(
+        default="rewarm", validate_default=True
+    )
     learning_rate: Annotated[float, Field(gt=0)]
     optimizer_state: Literal["reset", "keep", "keep-second-moment"] = "reset"
     from_: str | None = Field(default=None, alias="from")
@@ -207,7 +211,11 @@ class Plan(Options):
         for watch in self.watch:
             if watch.corpus == corpus and watch.role is not None:
                 return watch.role
-        return "new" if any(portion.corpus == corpus for stage in self.stages for portion in stage.data) else "old"
+        return (
+            "new"
+            if any(portion.corpus == corpus for stage in self.stages for portion in stage.data)
+            else "old"
+        )
 
     def watched(self, corpus: str) -> bool:
         """Whether the corpus is on the watch-list."""
@@ -216,7 +224,8 @@ class Plan(Options):
     def trained(self, corpus: str) -> bool:
         """Whether any stage trains on the corpus, as data or as replay."""
         return any(
-            corpus in {portion.corpus for portion in stage.data} or (stage.replay and stage.replay.from_ == corpus)
+            corpus in {portion.corpus for portion in stage.data}
+            or (stage.replay and stage.replay.from_ == corpus)
             for stage in self.stages
         )
 
@@ -228,10 +237,14 @@ def _unknown_corpora(plan: Plan) -> list[str]:
         if stage.replay is not None and stage.replay.from_ != SELF:
             named.append((f"stage '{stage.name}' replay from '{stage.replay.from_}'", stage.replay.from_))
     problems = [
-        f"{where} is not in corpora. {nearest(name, plan.corpora)}" for where, name in named if name not in plan.corpora
+        f"{where} is not in corpora. {nearest(name, plan.corpora)}"
+        for where, name in named
+        if name not in plan.corpora
     ]
     if SELF in plan.corpora:
-        problems.append("'self' is a reserved word (replay from the model's own samples): give the corpus another name")
+        problems.append(
+            "'self' is a reserved word (replay from the model's own samples): give the corpus another name"
+        )
     return problems
 
 
@@ -242,22 +255,38 @@ def _unknown_stages(plan: Plan) -> list[str]:
         if stage.name in earlier:
             problems.append(f"stage name '{stage.name}' is used twice (or is the reserved 'base')")
         if stage.from_ is not None and stage.from_ not in earlier:
-            problems.append(f"stage '{stage.name}' starts from '{stage.from_}', which is no earlier stage: {earlier}")
+            problems.append(
+                f"stage '{stage.name}' starts from '{stage.from_}', which is no earlier stage: {earlier}"
+            )
         earlier.append(stage.name)
         if stage.release is not None:
             earlier.append(f"{stage.name}-release")
     return problems
 
 
-_SUFFIXES = {".jsonl": "jsonl", ".json": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet", ".txt": "text", ".md": "text"}
+_SUFFIXES = {
+    ".jsonl": "jsonl",
+    ".json": "jsonl",
+    ".ndjson": "jsonl",
+    ".parquet": "parquet",
+    ".txt": "text",
+    ".md": "text",
+}
 
 
 def corpus_options(value: Any) -> Any:
     """A corpus's options with `type` filled in from its path; a bare path stands for all defaults."""
     options = {"path": value} if isinstance(value, str | list) else value
-    if isinstance(options, Method) or not isinstance(options, Mapping) or "type" in options or "path" not in options:
+    if (
+        isinstance(options, Method)
+        or not isinstance(options, Mapping)
+        or "type" in options
+        or "path" not in options
+    ):
         return options
-    first = options["path"][0] if isinstance(options["path"], list) and options["path"] else str(options["path"])
+    first = (
+        options["path"][0] if isinstance(options["path"], list) and options["path"] else str(options["path"])
+    )
     return {"type": _type_of_path(str(first)), **options}
 
 
@@ -276,7 +305,9 @@ def load(path: str | Path) -> Plan:
     """The plan in a YAML file; UserError with every fault when it is wrong."""
     file = Path(path)
     if not file.is_file():
-        raise UserError(f"plan '{path}' does not exist. Write one with: rewarm init --base MODEL --new TEXT --old TEXT")
+        raise UserError(
+            f"plan '{path}' does not exist. Write one with: rewarm init --base MODEL --new TEXT --old TEXT"
+        )
     try:
         values = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -291,4 +322,16 @@ def from_values(values: Mapping[str, Any]) -> Plan:
     return checked(Plan, values)
 
 
-__all__ = ["Plan", "Portion", "Release", "Replay", "Scratch", "Stage", "Watch", "from_values", "load", "parse_count", "parse_share"]
+__all__ = [
+    "Plan",
+    "Portion",
+    "Release",
+    "Replay",
+    "Scratch",
+    "Stage",
+    "Watch",
+    "from_values",
+    "load",
+    "parse_count",
+    "parse_share",
+]

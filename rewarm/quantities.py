@@ -14,7 +14,9 @@ def parse_count(value: Any) -> int:
     """A whole number from `20M`, `1.5B`, `500k`, `20_000` or a number; ValueError for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError("give a whole number such as 500k, 20M or 1.5B")
-    match = re.fullmatch(r"\s*([0-9][0-9_,]*\.?[0-9]*(?:e[+]?[0-9]+)?)\s*([kmbgt]?)\s*(?:tokens?)?\s*", str(value).lower())
+    match = re.fullmatch(
+        r"\s*([0-9][0-9_,]*\.?[0-9]*(?:e[+]?[0-9]+)?)\s*([kmbgt]?)\s*(?:tokens?)?\s*", str(value).lower()
+    )
     if match is None:
         raise ValueError("give a whole number such as 500k, 20M or 1.5B")
     number = float(match[1].replace("_", "").replace(",", "")) * _MULTIPLES[match[2]]

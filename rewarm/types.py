@@ -84,9 +84,9 @@ class Batch:
 class StreamState:
     """What a schedule may know beyond its own stage.
 
-    `stage` counts from 0. `steps_before` is the number of optimizer steps on the path from the base to this stage.
-    `last_rate` is the learning rate of the last of those steps, 0 when there was none. `plan_steps` holds the steps
-    of every stage on that path, this stage included.
+    `stage` counts the stages before it on the path from the base, so it is 0 for a stage that starts from the base.
+    `steps_before` is the number of optimizer steps on that path, `last_rate` the learning rate of the last of them
+    (0 when there was none).
     """
 
     stage: int = 0

@@ -16,9 +16,9 @@ RowKind = Literal["base", "stage", "release", "control"]
 
 
 class Part(BaseModel):
-    """Base of the parts of a result."""
+    """Base of the parts of a result. JSON has no infinity, so an unbounded interval is written as a string."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
 
 
 class Cell(Part):

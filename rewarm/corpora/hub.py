@@ -1,0 +1,92 @@
+"""Datasets of the Hugging Face hub, or local folders that the `datasets` library understands."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rewarm.corpora import paths
+from rewarm.corpora.rows import RowReader
+from rewarm.corpora.sources import FieldCorpus, Name
+from rewarm.methods import nearest
+from rewarm.types import BadRows, Document, UserError
+
+
+class Hub(FieldCorpus):
+    """Documents from one split of a dataset, read as a stream; needs the extra `rewarm[hub]`.
+
+    `name` is a dataset of the hub or a local folder, `config` one of its configurations, `revision` a branch, tag or
+    commit: pin a commit, or two runs may read different text. With `streaming` false the dataset is first stored in
+    the library's cache, which pays when it is read many times. Datasets that need code of their own are not read.
+    Without `id_field`, the id is `<split>:<row>`, counted from 1.
+
+    The library reads many rows at a time and gives up at the first that it cannot: that is an error, not a bad row.
+    The corpora `jsonl` and `parquet` count such rows and go on.
+    """
+
+    name: Name
+    config: Name | None = None
+    split: Name = "train"
+    revision: Name | None = None
+    streaming: bool = True
+
+    def files(self) -> list[Path]:
+        """The files of a local folder, sorted by path; empty for a dataset of the hub."""
+        folder = Path(self.name).expanduser()
+        if not folder.is_dir():
+            return []
+        return sorted((file for file in folder.rglob("*") if file.is_file()), key=Path.as_posix)
+
+    def _documents(self, bad: BadRows) -> Iterator[Document]:
+        reader = RowReader(self.text_field, self.id_field, self._meta_fields(), bad)
+        origin = paths.printable(self.name)
+        for number, row in enumerate(self._rows(), 1):
+            document = reader.document(row, f"{self.split}:{number}", f"{origin}/{self.split}:{number}")
+            if document is not None:
+                yield document
+
+    def _rows(self) -> Iterator[dict[str, Any]]:
+        rows = iter(self._selected())
+        read = 0
+        while True:
+            try:
+                row = next(rows)
+            except StopIteration:
+                return
+            except (ValueError, TypeError, OSError, NotImplementedError) as error:
+                raise UserError(
+                    f"dataset '{self.name}', split '{self.split}': the datasets library stopped after row {read}: "
+                    f"{error}. Fix the row, or read the files with the corpus jsonl or parquet, which count such rows."
+                ) from error
+            read += 1
+            yield row
+
+    def _selected(self) -> Any:
+        """The split, with only the columns that reach a document where the library knows them."""
+        dataset = self._loaded()
+        columns = dataset.column_names
+        if columns is None:
+            return dataset
+        if self.text_field not in columns:
+            raise UserError(
+                f"dataset '{self.name}' has no column '{self.text_field}' (text_field). "
+                f"{nearest(self.text_field, columns)}"
+            )
+        return dataset.select_columns([field for field in self._fields_read() if field in columns])
+
+    def _loaded(self) -> Any:
+        try:
+            import datasets
+        except ImportError:
+            raise UserError(
+                "the corpus type 'hub' needs the datasets library. Install it with: pip install rewarm[hub]"
+            ) from None
+        name = str(Path(self.name).expanduser()) if self.files() else self.name
+        try:
+            return datasets.load_dataset(
+                name, self.config, split=self.split, revision=self.revision, streaming=self.streaming
+            )
+        except (ValueError, OSError, RuntimeError) as error:
+            raise UserError(
+                f"dataset '{self.name}', config '{self.config}', split '{self.split}', revision '{self.revision}' "
+                f"cannot be loaded: {error}"
+            ) from error

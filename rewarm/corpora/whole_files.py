@@ -1,0 +1,37 @@
+"""A file that is one document."""
+
+from pathlib import Path
+
+from rewarm.corpora import faults, paths
+from rewarm.corpora.streams import CutShort, whole
+from rewarm.types import BadRows
+
+
+def read_text(file: Path, max_bytes: int, bad: BadRows) -> str | None:
+    """The text of a file, without its byte-order mark and with its own line ends; None when there is none to use.
+
+    A file of no characters or of white space only is no row: source trees are full of them. Any other file counts
+    as a row, and as a bad one when it is packed and damaged, larger than `max_bytes` unpacked, binary (it has a NUL,
+    as UTF-16 does), or not UTF-8.
+    """
+    try:
+        content = whole(file, max_bytes)
+    except CutShort:
+        return _rejected(faults.TRUNCATED_FILE, file, bad)
+    if content is None:
+        return _rejected(faults.ROW_TOO_LONG, file, bad)
+    if b"\0" in content:
+        return _rejected(faults.BINARY_FILE, file, bad)
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError:
+        return _rejected(faults.NOT_UTF8, file, bad)
+    if not text or text.isspace():
+        return None
+    bad.rows += 1
+    return text
+
+
+def _rejected(reason: str, file: Path, bad: BadRows) -> None:
+    bad.rows += 1
+    bad.add(reason, paths.printable(file))

@@ -1,0 +1,113 @@
+"""Hugging Face models in and out: load a base, make one from scratch, save one that `AutoModelForCausalLM` loads."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers.utils import logging as transformers_logging
+
+from rewarm.tokens.tokenizer import TextTokenizer
+from rewarm.types import StorageError, UserError
+
+transformers_logging.disable_progress_bar()
+
+
+def load_model(name: str, revision: str | None = None) -> PreTrainedModel:
+    """A causal language model in fp32 from a local folder or a hub name; no code or pickle of the repository is run."""
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            name, revision=revision, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
+        )
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"base '{name}' could not be loaded as a causal language model: {error}\nGive a folder with config.json and "
+            "model.safetensors, or the name of one on the hub"
+        ) from error
+    if not isinstance(model, PreTrainedModel):
+        raise UserError(f"base '{name}' gave {type(model).__name__}, which is no Hugging Face model")
+    model.config.use_cache = False
+    return model
+
+
+def make_model(config: dict[str, Any], tokenizer: TextTokenizer, seed: int) -> PreTrainedModel:
+    """A freshly initialised causal model: `config` as in a plan, with the vocabulary and special tokens filled in."""
+    fields = {key: value for key, value in config.items() if key != "model_type"}
+    fields.setdefault("vocab_size", tokenizer.vocab_size)
+    fields["eos_token_id"] = tokenizer.eos_id
+    fields["bos_token_id"] = tokenizer.prefix[0] if tokenizer.prefix else None
+    try:
+        made = AutoConfig.for_model(config["model_type"], **fields)
+        torch.manual_seed(seed)
+        model = AutoModelForCausalLM.from_config(made, dtype=torch.float32, trust_remote_code=False)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UserError(f"base.config {config} is no causal language model: {error}") from error
+    model.config.use_cache = False
+    return model  # type: ignore[no-any-return]
+
+
+def save_tokenizer(name: str, folder: Path, revision: str | None = None) -> None:
+    """Copies a base's tokenizer into `folder` in the fast format."""
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=False)
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"base '{name}' has no tokenizer that could be loaded: {error}") from error
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    tokenizer.save_pretrained(partial)
+    shutil.rmtree(folder, ignore_errors=True)
+    os.replace(partial, folder)
+
+
+def check_vocabulary(model: PreTrainedModel, tokenizer: TextTokenizer) -> None:
+    """UserError when the tokenizer can give ids that the model has no embedding for."""
+    rows = model.get_input_embeddings().weight.shape[0]
+    if tokenizer.vocab_size > rows:
+        raise UserError(
+            f"tokenizer mismatch: the tokenizer gives ids up to {tokenizer.vocab_size - 1}, the model has {rows} "
+            "embedding rows. Use the tokenizer the model was trained with"
+        )
+
+
+def check_length(model: PreTrainedModel, seq_len: int) -> None:
+    """UserError when rows are longer than the model has positions for."""
+    most = getattr(model.config, "max_position_embeddings", None)
+    if isinstance(most, int) and seq_len > most:
+        raise UserError(
+            f"seq_len {seq_len} is more than the model's {most} positions. Set seq_len to {most} or less"
+        )
+
+
+def save_model(
+    model: PreTrainedModel, tokenizer_folder: Path, folder: Path, extra: str | None = None
+) -> None:
+    """Writes a Hugging Face folder with weights and tokenizer; it appears under its name only when complete."""
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        model.config.use_cache = True
+        model.save_pretrained(partial)
+        shutil.copytree(tokenizer_folder, partial, dirs_exist_ok=True)
+        if extra is not None:
+            (partial / "rewarm.json").write_text(extra, encoding="utf-8")
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(partial, folder)
+    except OSError as error:
+        raise StorageError(f"could not save the model to '{folder}': {error}") from error
+    finally:
+        model.config.use_cache = False
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def weights_hash(model: torch.nn.Module) -> str:
+    """SHA-256 over every parameter's name and bytes: equal hashes mean bit-equal models."""
+    digest = hashlib.sha256()
+    for name, parameter in sorted(model.named_parameters()):
+        digest.update(name.encode())
+        digest.update(parameter.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

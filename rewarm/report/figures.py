@@ -1,0 +1,299 @@
+"""The report's figures as SVG text to put inside the page: no script, no font, colours that follow the page.
+
+Matplotlib draws with colours that stand for CSS variables; they are exchanged afterwards, so that dark mode needs no
+second drawing. The same result gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from html import escape
+from itertools import pairwise
+
+import matplotlib
+import matplotlib.style
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from rewarm.quantities import short
+from rewarm.report.result import Curve, Probe, Result, Row
+from rewarm.report.wording import Change, columns, control_rows, mean_change, percent
+
+_INK, _MUTED, _RULE, _BETTER = "#010101", "#020202", "#030303", "#040404"
+_SERIES = tuple(f"#0{number}0000" for number in range(1, 7))
+_CSS = {
+    _INK: "currentColor",
+    _MUTED: "var(--muted)",
+    _RULE: "var(--rule)",
+    _BETTER: "var(--better-1)",
+    **{colour: f"var(--series-{number})" for number, colour in enumerate(_SERIES, 1)},
+}
+# A run is told apart by dash and marker as well, for readers who cannot rely on colour.
+_DASHES: tuple[str | tuple[int, tuple[float, ...]], ...] = (
+    "solid", (0, (5, 2)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)), (0, (3, 1, 1, 1, 1, 1)), (0, (9, 3)),
+)  # fmt: skip
+_MARKERS = ("o", "s", "^", "D", "v", "P")
+_PANEL = ((4.3, 2.75), (0.17, 0.17, 0.8, 0.74))
+_SQUARE = ((4.3, 4.5), (0.19, 0.28, 0.78, 0.7))
+_STYLE = {
+    "svg.fonttype": "none",
+    "text.parse_math": False,
+    "path.simplify_threshold": 0.3,
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.edgecolor": _MUTED,
+    "axes.labelcolor": _INK,
+    "axes.facecolor": "none",
+    "figure.facecolor": "none",
+    "grid.color": _RULE,
+    "grid.linewidth": 0.7,
+    "text.color": _INK,
+    "xtick.color": _MUTED,
+    "ytick.color": _MUTED,
+    "xtick.labelcolor": _INK,
+    "ytick.labelcolor": _INK,
+    "legend.frameon": False,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One figure: `key` is unique on the page, `svg` is the drawing, `about` says in words what it shows."""
+
+    key: str
+    title: str
+    about: str
+    svg: str
+
+
+def runs(result: Result) -> list[str]:
+    """The runs with a curve or a probe, the main one (`""`) first: their order is their colour and dash."""
+    found = dict.fromkeys([*(curve.run for curve in result.curves), *(probe.run for probe in result.probes)])
+    return sorted(found, key=lambda run: run != "")
+
+
+def pareto(result: Result) -> Panel | None:
+    """Change of loss on old text against new text, one point per final model; None without both kinds of text."""
+    named = [(row, "this run" if row is result.final() else row.name) for row in _last_rows(result)]
+    points = [
+        (name, old, new)
+        for row, name in named
+        if (old := mean_change(result, row, "old")) and (new := mean_change(result, row, "new"))
+        if math.isfinite(old.point) and math.isfinite(new.point)
+    ]
+    if not points:
+        return None
+    with matplotlib.style.context(["default", _STYLE]):
+        figure, axes = _blank(*_SQUARE, "old text: change of loss", "new text: change of loss")
+        axes.axhline(0, color=_MUTED, linewidth=0.8)
+        axes.axvline(0, color=_MUTED, linewidth=0.8)
+        axes.plot(
+            [0], [0], "x", color=_INK, markersize=8, markeredgewidth=1.6, label="base", linestyle="none"
+        )
+        for index, (name, old, new) in enumerate(points):
+            _point(axes, index, name, old, new)
+        _percent_axes(axes)
+        wide = max(len(name) for name, _, _ in points) > 24
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=1 if wide else 2)
+        about = "; ".join(
+            f"{name}: old {percent(old.point)}, new {percent(new.point)}" for name, old, new in points
+        )
+        title = "Old text against new text"
+        return Panel("pareto-figure", title, about, _inline(figure, "pareto-figure", f"{title}. {about}"))
+
+
+def _last_rows(result: Result) -> Iterator[Row]:
+    final = result.final()
+    if final.kind != "base":
+        yield final
+    yield from control_rows(result)
+
+
+def _point(axes: Axes, index: int, name: str, old: Change, new: Change) -> None:
+    colour, marker = _SERIES[index % len(_SERIES)], _MARKERS[index % len(_MARKERS)]
+    axes.errorbar(
+        [old.point], [new.point], xerr=_error(old), yerr=_error(new), fmt="none", ecolor=colour, elinewidth=1.2
+    )
+    axes.plot(
+        [old.point], [new.point], marker, color=colour, label=name, markersize=9 if index == 0 else 7.5,
+        markerfacecolor=colour if index == 0 else "none", markeredgewidth=1.7,
+    )  # fmt: skip
+
+
+def _error(one: Change) -> list[list[float]] | None:
+    return [[one.point - one.low], [one.high - one.point]] if one.bounded else None
+
+
+def _percent_axes(axes: Axes) -> None:
+    """Both axes around 0 in percent, with room for the corner where a model is better on old and on new text."""
+    formatter = FuncFormatter(lambda value, _: f"{100 * value:+.4g}%".replace("-", "−") if value else "0")
+    for axis, (low, high), grow in (
+        (axes.xaxis, axes.get_xlim(), axes.set_xlim),
+        (axes.yaxis, axes.get_ylim(), axes.set_ylim),
+    ):
+        spread = max(high - low, 0.005)
+        grow(min(low - 0.08 * spread, -0.22 * spread), max(high, 0) + 0.08 * spread)
+        axis.set_major_formatter(formatter)
+        axis.set_major_locator(MaxNLocator(5))
+    left, bottom = axes.get_xlim()[0], axes.get_ylim()[0]
+    axes.fill_between([left, 0], bottom, 0, color=_BETTER, linewidth=0, zorder=0)
+    axes.text(0.025, 0.025, "better", transform=axes.transAxes, color=_MUTED, style="italic")
+
+
+def curves(result: Result) -> list[Panel]:
+    """Training loss and learning rate of the main run, then the probes of each watch corpus for every run."""
+    panels = []
+    main = [curve for curve in result.curves if curve.run == ""]
+    with matplotlib.style.context(["default", _STYLE]):
+        if main:
+            panels.append(_journal(result, main, "loss", "Training loss", "nats per token"))
+            panels.append(_journal(result, main, "rate", "Learning rate, as applied", "learning rate"))
+        for number, column in enumerate(columns(result)):
+            probes = [probe for probe in result.probes if column.name in probe.losses]
+            if probes:
+                panels.append(_probed(result, probes, column.name, f"probe-{number}"))
+    return panels
+
+
+def _journal(result: Result, main: list[Curve], field: str, title: str, unit: str) -> Panel:
+    figure, axes = _blank(*_PANEL, "tokens since the base", unit)
+    for curve in main:
+        style = "dashed" if _is_release(result, curve.leg) else "solid"
+        values: list[float] = getattr(curve, field)
+        axes.plot(curve.tokens, values, color=_SERIES[0], linewidth=1.4, linestyle=style)
+    if field == "rate":
+        axes.set_ylim(bottom=0)
+        axes.yaxis.set_major_locator(MaxNLocator(5))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _rate(value)))
+    _mark_stages(axes, result)
+    seen: list[float] = [value for curve in main for value in getattr(curve, field)]
+    if field == "rate":
+        about = f"highest {_rate(max(seen, default=0.0))}, last {_rate(seen[-1] if seen else 0.0)}"
+    else:
+        about = f"{unit}, from {seen[0]:.2f} to {seen[-1]:.2f}" if seen else "no step was recorded"
+    return Panel(f"curve-{field}", title, about, _inline(figure, f"curve-{field}", f"{title}. {about}"))
+
+
+def _rate(rate: float) -> str:
+    """`2.5e−4`."""
+    if rate == 0:
+        return "0"
+    mantissa, exponent = f"{rate:.2e}".split("e")
+    return f"{float(mantissa):g}e{int(exponent)}".replace("-", "−")
+
+
+def _probed(result: Result, probes: list[Probe], corpus: str, key: str) -> Panel:
+    figure, axes = _blank(*_PANEL, "tokens since the base", "nats per byte")
+    base = result.rows[0].cells.get(corpus)
+    if base is not None:
+        axes.axhline(base.loss, color=_MUTED, linewidth=1.0, linestyle="dotted")
+    for index, run in enumerate(runs(result)):
+        own = [probe for probe in probes if probe.run == run]
+        for leg in dict.fromkeys(probe.leg for probe in own):
+            _leg(axes, [probe for probe in own if probe.leg == leg], corpus, index)
+        _join(axes, [probe for probe in own if not _is_release(result, probe.leg)], corpus, index)
+    _mark_stages(axes, result)
+    main = [probe.losses[corpus] for probe in probes if probe.run == ""]
+    about = f"nats per byte, at {main[-1]:.4f} when last probed" if main else "probes of the controls only"
+    if base is not None:
+        about += f"; the base is at {base.loss:.4f} (dotted)"
+    return Panel(key, corpus, about, _inline(figure, key, f"Held-out loss on {corpus}. {about}"))
+
+
+def _leg(axes: Axes, probes: list[Probe], corpus: str, index: int) -> None:
+    axes.plot(
+        [probe.tokens for probe in probes],
+        [probe.losses[corpus] for probe in probes],
+        color=_SERIES[index % len(_SERIES)],
+        linewidth=1.6 if index == 0 else 1.2,
+        linestyle=_DASHES[index % len(_DASHES)],
+        marker=_MARKERS[index % len(_MARKERS)],
+        markersize=3.2,
+        markerfacecolor=_SERIES[index % len(_SERIES)] if index == 0 else "none",
+    )
+
+
+def _join(axes: Axes, probes: list[Probe], corpus: str, index: int) -> None:
+    """Draws the step from the end of a stage to the next, but not back to the base for a stage that branches there."""
+    for before, after in pairwise(probes):
+        if before.leg != after.leg and after.tokens >= before.tokens:
+            axes.plot(
+                [before.tokens, after.tokens],
+                [before.losses[corpus], after.losses[corpus]],
+                color=_SERIES[index % len(_SERIES)],
+                linewidth=1.6 if index == 0 else 1.2,
+                linestyle=_DASHES[index % len(_DASHES)],
+            )
+
+
+def _is_release(result: Result, leg: str) -> bool:
+    return any(row.kind == "release" and row.name == leg for row in result.rows)
+
+
+def _mark_stages(axes: Axes, result: Result) -> None:
+    """A line at the end of each stage of the main run, and the stages' numbers above."""
+    stages = [row for row in result.rows if row.kind == "stage"]
+    start = 0
+    for number, row in enumerate(stages, 1):
+        axes.axvline(row.tokens, color=_MUTED, linewidth=0.8, linestyle=(0, (3, 3)))
+        middle = (start + row.tokens) / 2
+        axes.annotate(
+            str(number), (middle, 1.0), (0, 2), xycoords=("data", "axes fraction"), textcoords="offset points",
+            ha="center", va="bottom", color=_MUTED, fontsize=9,
+        )  # fmt: skip
+        start = row.tokens
+    axes.set_xlim(left=0)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
+
+
+def _blank(size: tuple[float, float], inside: tuple[float, float, float, float], x: str, y: str) -> tuple[Figure, Axes]:
+    """A figure of `size` inches; `inside` is the left, bottom, width and height of its axes, the same for every panel
+    so that they line up on the page."""
+    figure = Figure(figsize=size)
+    axes = figure.add_axes(inside)
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    axes.tick_params(length=3)
+    return figure, axes
+
+
+def _inline(figure: Figure, key: str, title: str) -> str:
+    """The SVG element alone, with a title for screen readers and ids that no other figure of the page has."""
+    text = io.StringIO()
+    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    with matplotlib.rc_context({"svg.hashsalt": key}):
+        figure.savefig(text, format="svg", metadata=nothing)
+    svg = re.sub(
+        r"<metadata>.*?</metadata>|<style .*?</style>|<!--.*?-->", "", text.getvalue(), flags=re.DOTALL
+    )
+    view = re.search(r'viewBox="([^"]+)"', svg)
+    body = svg[svg.index(">", svg.index("<svg ")) + 1 :]
+    body = re.sub(r"<[^>]+>", lambda tag: _page_tag(tag[0], key), body)
+    box = view[1] if view else "0 0 330 200"
+    return (
+        f'<svg viewBox="{box}" role="img" aria-labelledby="{key}-title">'
+        f'<title id="{key}-title">{escape(title)}</title>{body.strip()}'
+    )
+
+
+def _page_tag(tag: str, key: str) -> str:
+    """One tag of the drawing with ids of its own, the page's colours and font, and short numbers."""
+    tag = (
+        tag.replace(' id="', f' id="{key}-')
+        .replace('xlink:href="#', f'href="#{key}-')
+        .replace("url(#", f"url(#{key}-")
+    )
+    tag = re.sub(r"-?\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}", tag)
+    tag = re.sub(r"(font(?:-family)?: [^;\"']*)'[^;\"]*", r"\1var(--font)", tag)
+    for drawn, css in _CSS.items():
+        tag = tag.replace(drawn, css)
+    return tag

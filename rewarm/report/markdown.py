@@ -1,0 +1,185 @@
+"""Result -> Markdown: the page's facts as tables, for a repository or a message."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+import yaml
+
+from rewarm.quantities import clock, short
+from rewarm.report import meanings, wording
+from rewarm.report.result import Result, Row
+
+
+def markdown(result: Result) -> str:
+    """The report as GitHub-flavoured Markdown. Names from outside cannot break a table or become HTML."""
+    parts = [
+        (f"{plain(result.base)}: what the update changed", _head(result)),
+        ("Every model on every watched corpus", _matrix(result)),
+        ("Old text against new text", _trade(result)),
+        ("What the model was fed", _shares(result)),
+        ("Corpora", _corpora(result)),
+        ("Cost", _cost(result)),
+        ("Stream metrics", _metrics(result)),
+        ("Stamp", _stamp(result)),
+        ("What this does not show", _bullets(meanings.limits(result))),
+        ("Notes", _bullets(result.notes)),
+    ]
+    sections = [
+        f"{'#' if number == 0 else '##'} {title}\n\n{body}" for number, (title, body) in enumerate(parts)
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def plain(text: str) -> str:
+    """`text` on one line with the characters escaped that Markdown or HTML would act on."""
+    one_line = re.sub(r"\s+", " ", text)
+    return re.sub(r"([\\`*_\[\]|#~])", r"\\\1", one_line).replace("&", "&amp;").replace("<", "&lt;")
+
+
+def _table(head: Sequence[str], lines: Iterable[Sequence[str]], numbers: int = 0) -> str:
+    """A table; the last `numbers` columns are aligned right. `none` when it has no line."""
+    rows = [f"| {' | '.join(line)} |" for line in lines]
+    if not rows:
+        return "none"
+    rule = ["---"] * (len(head) - numbers) + ["--:"] * numbers
+    return "\n".join([f"| {' | '.join(head)} |", f"| {' | '.join(rule)} |", *rows])
+
+
+def _bullets(sentences: Sequence[str]) -> str:
+    return "\n".join(f"- {plain(sentence)}" for sentence in sentences) or "None."
+
+
+def _head(result: Result) -> str:
+    return (
+        f"{plain(wording.verdict_sentence(result))}\n\n"
+        "Percentages are changes of held-out loss per byte against the untouched base on the same documents; below 0 "
+        "is better. Brackets hold the 95% interval (paired bootstrap over documents).\n\n"
+        f"Base {plain(result.base)}, {short(result.parameters)} parameters, rewarm {plain(result.rewarm)}, "
+        f"{plain(result.created)}."
+    )
+
+
+def _matrix(result: Result) -> str:
+    columns = wording.columns(result)
+    head = [
+        "Model",
+        "Tokens",
+        *(f"{plain(one.name)} ({one.role}{', proxy' if one.proxy else ''})" for one in columns),
+    ]
+    rows = [*wording.own_rows(result), *wording.control_rows(result)]
+    lines = [
+        [_model(row), short(row.tokens), *(_cell(result, row, column.name) for column in columns)]
+        for row in rows
+    ]
+    legend = (
+        "▼ better, ▲ worse, ≈ not distinguishable from noise; after the interval, the loss in nats per byte."
+    )
+    return f"{_table(head, lines)}\n\n{legend}"
+
+
+def _model(row: Row) -> str:
+    return f"{plain(row.name)}{'' if row.kind in ('base', 'stage') else f' ({row.kind})'}"
+
+
+def _cell(result: Result, row: Row, column: str) -> str:
+    cell = row.cells.get(column)
+    if cell is None:
+        return "not scored"
+    if cell.verdict == "base":
+        return wording.nats(cell.loss)
+    change = wording.percent_with_interval(wording.change(result, row, column))
+    return f"{wording.SYMBOLS[cell.verdict]} {change}, {wording.nats(cell.loss)}"
+
+
+def _trade(result: Result) -> str:
+    rows = [row for row in (result.final(), *wording.control_rows(result)) if row.kind != "base"]
+    lines = [
+        [
+            _model(row),
+            wording.percent_with_interval(wording.mean_change(result, row, "old")),
+            wording.percent_with_interval(wording.mean_change(result, row, "new")),
+        ]
+        for row in rows
+    ]
+    return _table(["Final model", "Old text, mean", "New text, mean"], lines)
+
+
+def _shares(result: Result) -> str:
+    head = ["Run", "Stage", "Corpus", "Replay", "Planned", "Realised", "Tokens", "Passes"]
+    lines = [
+        [plain(one.run or "this run"), plain(one.stage), plain(one.corpus), "replay" if one.replay else "",
+         wording.share(one.planned), wording.share(one.realised), short(one.tokens), f"{one.passes:.2f}"]
+        for one in result.shares
+    ]  # fmt: skip
+    return _table(head, lines, numbers=4)
+
+
+def _corpora(result: Result) -> str:
+    head = [
+        "Corpus",
+        "Dropped from training",
+        "Documents",
+        "Tokens",
+        "Bytes",
+        "Held out",
+        "Rows read",
+        "Bad rows",
+    ]
+    lines = [
+        [plain(f"{one.name} ({one.label})" if one.label else one.name),
+         "; ".join(f"{count}: {plain(reason)}" for reason, count in one.dropped.items()) or "none",
+         str(one.documents), short(one.tokens), short(one.bytes), str(one.held_out), str(one.rows),
+         str(sum(one.bad_rows.values()))]
+        for one in result.corpora
+    ]  # fmt: skip
+    return "\n\n".join([_table(head, lines, numbers=6), *_bad_rows(result)])
+
+
+def _bad_rows(result: Result) -> Iterator[str]:
+    for one in result.corpora:
+        for reason, count in one.bad_rows.items():
+            places = ", ".join(plain(place) for place in one.bad_examples.get(reason, []))
+            yield f"- {plain(one.name)}, {wording.counted(count, 'bad row')}: {plain(reason)}. First: {places or 'not kept'}"
+
+
+def _cost(result: Result) -> str:
+    head = ["Run", "Leg", "Tokens", "Steps", "Time", "Tokens/s", "FLOPs", "Of matmul limit"]
+    lines = [
+        [plain(one.run or "this run"), plain(one.leg), short(one.tokens), str(one.steps), clock(one.seconds),
+         short(one.tokens_per_second), f"{one.flops:.2e}",
+         "not measured" if one.matmul_share is None else wording.share(one.matmul_share)]
+        for one in result.costs
+    ]  # fmt: skip
+    return _table(head, lines, numbers=6)
+
+
+def _metrics(result: Result) -> str:
+    lines = [[line.name, plain(line.value), line.meaning] for line in meanings.metric_lines(result.metrics)]
+    return _table(["Metric", "Value", "Meaning"], lines)
+
+
+def _stamp(result: Result) -> str:
+    stamps = {
+        **{f"hash of {name}": value for name, value in result.hashes.items()},
+        **{f"hash of corpus {one.name}": one.hash for one in result.corpora},
+        **result.machine,
+    }
+    plan = yaml.safe_dump(result.plan, sort_keys=False, allow_unicode=True, width=100)
+    listed = "\n".join(f"- {plain(name)}: {plain(value)}" for name, value in stamps.items())
+    return "\n\n".join(
+        [
+            "This command repeats the run:",
+            _fenced(result.command),
+            "Plan, as resolved:",
+            _fenced(plan, "yaml"),
+            listed,
+        ]
+    )
+
+
+def _fenced(text: str, language: str = "") -> str:
+    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}{language}\n{text.rstrip()}\n{fence}"

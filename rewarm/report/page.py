@@ -1,0 +1,169 @@
+"""Result -> `report.html`, one self-contained page without a script, with `report.md` and `report.json` beside it."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from rewarm.quantities import clock, short
+from rewarm.report import figures, meanings, wording
+from rewarm.report.markdown import markdown
+from rewarm.report.result import Column, Result, Row, ShareOf
+from rewarm.types import StorageError
+
+# What a share may be off its plan before the page says so; the mixtures promise to keep within it.
+SHARE_TOLERANCE = 0.005
+
+
+def write(result: Result, directory: Path) -> Path:
+    """Writes report.json, report.md and report.html into `directory` and returns the path of the page.
+
+    Each file appears whole or not at all, the page last. StorageError when the disk refuses.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    page = directory / "report.html"
+    _save(directory / "report.json", result.model_dump_json(indent=2) + "\n")
+    _save(directory / "report.md", markdown(result))
+    _save(page, html(result))
+    return page
+
+
+def _save(file: Path, text: str) -> None:
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", encoding="utf-8", newline="\n", dir=file.parent, delete=False
+        ) as part:
+            try:
+                part.write(text)
+                part.flush()
+                os.fsync(part.fileno())
+                os.chmod(part.name, 0o644)
+                os.replace(part.name, file)
+            except BaseException:
+                os.unlink(part.name)
+                raise
+    except OSError as error:
+        raise StorageError(
+            f"'{file}' was not written ({error.strerror}); free some space and run it again"
+        ) from error
+
+
+def html(result: Result) -> str:
+    """The page as text. Everything from outside is escaped; only the drawings of `figures` go in as they are."""
+    environment = Environment(
+        loader=PackageLoader("rewarm", "report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        short=short, clock=clock, percent=wording.percent, share=wording.share, nats=wording.nats,
+        brackets=wording.interval, counted=wording.counted,
+    )  # fmt: skip
+    return environment.get_template("report.html.j2").render(
+        result=result,
+        final=result.final(),
+        verdict=_unbroken(wording.verdict_sentence(result)),
+        old=wording.columns(result, "old"),
+        new=wording.columns(result, "new"),
+        groups=_groups(result),
+        trades=_trades(result),
+        pareto=_drawn(figures.pareto(result)),
+        panels=[_drawn(panel) for panel in figures.curves(result)],
+        runs=figures.runs(result),
+        stages=[row.name for row in result.rows if row.kind == "stage"],
+        shares=_by_run(result),
+        off_plan=_off_plan,
+        bad_corpora=[facts for facts in result.corpora if facts.bad_rows],
+        total=_total(result),
+        metrics=meanings.metric_lines(result.metrics),
+        controls={
+            row.control: meanings.CONTROLS.get(row.control or "", "") for row in wording.control_rows(result)
+        },
+        limits=meanings.limits(result),
+        plan=yaml.safe_dump(result.plan, sort_keys=False, allow_unicode=True, width=100),
+    )
+
+
+def _unbroken(sentence: str) -> str:
+    """No line ends inside the brackets of an interval."""
+    return re.sub(r"\[[^\[\]]*\]", lambda brackets: brackets[0].replace(" ", "\u00a0"), sentence)
+
+
+def _drawn(panel: figures.Panel | None) -> dict[str, Any] | None:
+    if panel is None:
+        return None
+    # The drawing is our own and its text was escaped when it was made.
+    return {"key": panel.key, "title": panel.title, "about": panel.about, "svg": Markup(panel.svg)}
+
+
+def _groups(result: Result) -> list[dict[str, Any]]:
+    """The heat-map: rows of the main run, then those of the controls, each with its cells in column order."""
+    named = [("This run", wording.own_rows(result)), ("Controls", wording.control_rows(result))]
+    ordered = wording.columns(result)
+    return [
+        {
+            "title": title,
+            "rows": [{"row": row, "cells": [_cell(result, row, one) for one in ordered]} for row in rows],
+        }
+        for title, rows in named
+        if rows
+    ]
+
+
+def _cell(result: Result, row: Row, column: Column) -> dict[str, Any] | None:
+    cell = row.cells.get(column.name)
+    if cell is None:
+        return None
+    change = wording.change(result, row, column.name)
+    return {
+        "loss": wording.nats(cell.loss),
+        "base": cell.verdict == "base",
+        "verdict": cell.verdict,
+        "symbol": wording.SYMBOLS[cell.verdict],
+        "tone": f"{cell.verdict}-{strength}" if (strength := wording.strength(cell)) else "neutral",
+        "percent": wording.percent(change.point) if change else "",
+        "interval": wording.interval(change) if change else "",
+        "learned": column.stage is not None and row.stage == column.stage and row.kind != "control",
+    }
+
+
+def _trades(result: Result) -> list[dict[str, Any]]:
+    """What the Pareto figure shows, as a table: each final model's mean change on old and on new text."""
+    final = result.final()
+    rows = [row for row in (final, *wording.control_rows(result)) if row.kind != "base"]
+    return [
+        {
+            "name": "this run" if row is final else row.name,
+            "row": row.name if row is final else "",
+            "old": wording.mean_change(result, row, "old"),
+            "new": wording.mean_change(result, row, "new"),
+        }
+        for row in rows
+    ]
+
+
+def _by_run(result: Result) -> list[tuple[str, list[ShareOf]]]:
+    runs = sorted(dict.fromkeys(one.run for one in result.shares), key=lambda run: run != "")
+    return [(run, [one for one in result.shares if one.run == run]) for run in runs]
+
+
+def _off_plan(one: ShareOf) -> bool:
+    return abs(one.realised - one.planned) > SHARE_TOLERANCE
+
+
+def _total(result: Result) -> dict[str, Any]:
+    return {
+        "tokens": sum(cost.tokens for cost in result.costs),
+        "steps": sum(cost.steps for cost in result.costs),
+        "seconds": sum(cost.seconds for cost in result.costs),
+        "flops": sum(cost.flops for cost in result.costs),
+    }

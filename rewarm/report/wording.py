@@ -1,0 +1,194 @@
+"""How a result is put into words: changes against the base, numbers as text, and the verdict sentence."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from rewarm.quantities import short
+from rewarm.report.result import Cell, Column, Result, Row, Verdict
+
+NOISE: Verdict = "not distinguishable from noise"
+SYMBOLS: dict[Verdict, str] = {"better": "▼", "worse": "▲", NOISE: "≈", "base": ""}
+_NAMED_AT_MOST = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A change of loss as a fraction of the base's loss (below 0 is better), with the bounds of its interval."""
+
+    point: float
+    low: float
+    high: float
+
+    @property
+    def bounded(self) -> bool:
+        """Whether the interval is finite."""
+        return math.isfinite(self.low) and math.isfinite(self.high)
+
+
+def change(result: Result, row: Row, column: str) -> Change | None:
+    """The change of one model on one watch corpus; None where it was not scored."""
+    cell, base = row.cells.get(column), result.rows[0].cells.get(column)
+    if cell is None or base is None:
+        return None
+    return Change(cell.relative, _over(cell.low, base.loss), _over(cell.high, base.loss))
+
+
+def _over(bound: float, base: float) -> float:
+    return bound / base if base else math.copysign(math.inf, bound) if bound else 0.0
+
+
+def mean_change(result: Result, row: Row, role: Literal["old", "new"]) -> Change | None:
+    """The mean of a model's changes over the columns of a role; None where it was scored on none of them.
+
+    Watch corpora share no documents, so their errors are independent: the half-widths add in squares.
+    """
+    found = [change(result, row, column.name) for column in result.columns if column.role == role]
+    changes = [one for one in found if one is not None]
+    if not changes:
+        return None
+    count = len(changes)
+    point = sum(one.point for one in changes) / count
+    below = math.sqrt(sum((one.point - one.low) ** 2 for one in changes)) / count
+    above = math.sqrt(sum((one.high - one.point) ** 2 for one in changes)) / count
+    return Change(point, point - below, point + above)
+
+
+def columns(result: Result, role: Literal["old", "new"] | None = None) -> list[Column]:
+    """Watch corpora in the order they are shown: old text first, then new; only one role if it is given."""
+    ordered = [column for wanted in ("old", "new") for column in result.columns if column.role == wanted]
+    return [column for column in ordered if role in (None, column.role)]
+
+
+def own_rows(result: Result) -> list[Row]:
+    """The base and the models of the main run."""
+    return [row for row in result.rows if row.kind != "control"]
+
+
+def control_rows(result: Result) -> list[Row]:
+    """The last models of the control runs."""
+    return [row for row in result.rows if row.kind == "control"]
+
+
+def signed(number: float, digits: int) -> str:
+    """`+1.25` or `−1.25` with a true minus sign; `n/a` for no number."""
+    if math.isnan(number):
+        return "n/a"
+    if math.isinf(number):
+        return "+∞" if number > 0 else "−∞"
+    text = f"{number:+.{digits}f}"
+    return text.lstrip("+-") if float(text) == 0 else text.replace("-", "−")
+
+
+def percent(fraction: float) -> str:
+    """`−12.3%`, or `+0.25%` below ten percent."""
+    return f"{_hundredths(fraction)}%" if math.isfinite(fraction) else _hundredths(fraction)
+
+
+def interval(one: Change) -> str:
+    """`[−12.7, −11.9]`, in percent of the base's loss."""
+    return f"[{_hundredths(one.low)}, {_hundredths(one.high)}]"
+
+
+def _hundredths(fraction: float) -> str:
+    return signed(100 * fraction, 1 if abs(fraction) >= 0.1 else 2)
+
+
+def percent_with_interval(one: Change | None) -> str:
+    """`−12.3% [−12.7, −11.9]`, or `not scored`."""
+    return "not scored" if one is None else f"{percent(one.point)} {interval(one)}"
+
+
+def share(fraction: float) -> str:
+    """`4.9%`, unsigned."""
+    return f"{100 * fraction:.1f}%"
+
+
+def nats(loss: float) -> str:
+    """A loss in nats per byte with four decimals."""
+    return f"{loss:.4f}" if math.isfinite(loss) else "no finite loss"
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 stage`, `2 stages`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def listed(words: Sequence[str]) -> str:
+    """`a`, `a and b`, or `a, b and c`."""
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def state(result: Result) -> str:
+    """One sentence on how far the run came: `After 2 stages and 40M tokens.`, or that it stopped before its end."""
+    stages = sum(row.kind == "stage" for row in result.rows)
+    planned = len(result.plan.get("stages", ())) or stages
+    tokens = short(result.final().tokens)
+    if result.complete:
+        return f"After {counted(stages, 'stage')} and {tokens} tokens"
+    return (
+        f"This run is not complete. After {stages} of {counted(planned, 'planned stage')} and {tokens} tokens"
+    )
+
+
+def verdict_sentence(result: Result) -> str:
+    """What the final model learned and what it forgot against the base, in plain words with 95% intervals."""
+    final = result.final()
+    if final.kind == "base":
+        unfinished = "" if result.complete else "This run is not complete. "
+        return f"{unfinished}No stage has finished yet: only the untouched base was scored."
+    learned = _clauses(result, final, "new")
+    kept = _clauses(result, final, "old")
+    sentences = [
+        f"{state(result)}, the model {'; it '.join(learned)}."
+        if learned
+        else f"{state(result)}, what the model learned is not known: no new corpus was watched.",
+        f"On old text it {'; it '.join(kept)}."
+        if kept
+        else "What it forgot is not known: no corpus of old text was watched.",
+    ]
+    return " ".join(sentences)
+
+
+_CLAUSES: dict[tuple[str, Verdict], str] = {
+    ("new", "better"): "learned {}",
+    ("new", NOISE): "shows no change beyond noise on {}",
+    ("new", "worse"): "got worse on {}, which it was to learn",
+    ("old", "worse"): "forgot some of {}",
+    ("old", NOISE): "shows no change beyond noise on {}",
+    ("old", "better"): "got better on {}",
+}
+
+
+def _clauses(result: Result, row: Row, role: Literal["old", "new"]) -> list[str]:
+    clauses = []
+    for (wanted, verdict), words in _CLAUSES.items():
+        if wanted == role:
+            cells = ((column.name, row.cells.get(column.name)) for column in columns(result, role))
+            names = [name for name, cell in cells if cell is not None and cell.verdict == verdict]
+            if names:
+                clauses.append(words.format(_named(result, row, names)))
+    return clauses
+
+
+def _named(result: Result, row: Row, names: Iterable[str]) -> str:
+    """`web (+2.10% [+1.80, +2.40])` for the largest changes; the rest are counted, with their range."""
+    found = {name: one for name in names if (one := change(result, row, name)) is not None}
+    ordered = sorted(found, key=lambda name: -abs(found[name].point))
+    shown = [f"{name} ({percent_with_interval(found[name])})" for name in ordered[:_NAMED_AT_MOST]]
+    rest = [found[name].point for name in ordered[_NAMED_AT_MOST:]]
+    if rest:
+        span = percent(rest[0]) if len(rest) == 1 else f"{percent(min(rest))} to {percent(max(rest))}"
+        shown.append(f"{len(rest)} more ({span})")
+    return listed(shown)
+
+
+def strength(cell: Cell) -> int:
+    """How far a cell is coloured, 0 to 4: 0 for noise and the base, else up to 1, 3, 10 percent, and beyond."""
+    if cell.verdict not in ("better", "worse"):
+        return 0
+    size = abs(cell.relative)
+    return 1 + sum(size > limit for limit in (0.01, 0.03, 0.10))

@@ -1,0 +1,1 @@
+"""The whole way, from a plan to a report: inputs, legs, training, scores, controls, result."""

@@ -1,0 +1,98 @@
+"""Control runs: the same plan with one thing changed, so that a result can be told from what changed it.
+
+`new-only`: no replay. `joint`: from the base, all new corpora and as many tokens of old text, mixed in one stage (the
+usual upper bound; it costs twice the tokens). `same-data`: the same schedule on the old text only, which shows what
+re-warming itself does. `alone`: every later stage trained from the base, which is what the plasticity gap compares with.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rewarm.plan import SELF, Plan, from_values
+from rewarm.types import UserError
+
+
+def control_plan(plan: Plan, word: str) -> Plan | None:
+    """The plan of a control run, or None for `base`, which every run measures anyway."""
+    if word == "base":
+        return None
+    values = plan.resolved()
+    values["controls"] = []
+    values["output_dir"] = f"{plan.output_dir}/controls/{word}"
+    # The watch-list must keep its meaning: roles are fixed before stages change, and so is the held-out split.
+    values["watch"] = [{**watch, "role": plan.role(watch["corpus"])} for watch in values["watch"]]
+    values["stages"] = {"new-only": _new_only, "joint": _joint, "same-data": _same_data, "alone": _alone}[
+        word
+    ](plan, values)
+    return from_values(values)
+
+
+def _new_only(plan: Plan, values: dict[str, Any]) -> list[dict[str, Any]]:
+    if not any(stage.replay for stage in plan.stages):
+        raise UserError(
+            "control new-only repeats the plan itself: no stage has replay. Leave it out, or add replay"
+        )
+    return [{**stage, "replay": None} for stage in values["stages"]]
+
+
+def _old_corpus(plan: Plan, word: str) -> str:
+    replayed = [stage.replay.from_ for stage in plan.stages if stage.replay and stage.replay.from_ != SELF]
+    if not replayed:
+        raise UserError(
+            f"control {word} needs an old corpus to train on: give some stage a replay from a corpus (its share may be small)"
+        )
+    return replayed[0]
+
+
+def _joint(plan: Plan, values: dict[str, Any]) -> list[dict[str, Any]]:
+    old = _old_corpus(plan, "joint")
+    if any(stage.tokens is None for stage in plan.stages):
+        raise UserError("control joint needs every stage's budget in 'tokens', to weigh the corpora by them")
+    weights: dict[str, float] = {}
+    for stage in plan.stages:
+        total = sum(portion.weight for portion in stage.data)
+        for portion in stage.data:
+            assert stage.tokens is not None
+            weights[portion.corpus] = weights.get(portion.corpus, 0.0) + stage.tokens * portion.weight / total
+    new_tokens = sum(stage.tokens or 0 for stage in plan.stages)
+    first = values["stages"][0]
+    return [
+        {
+            **first,
+            "name": "joint",
+            "data": [{"corpus": name, "weight": weight} for name, weight in weights.items()]
+            + [{"corpus": old, "weight": new_tokens}],
+            "tokens": 2 * new_tokens,
+            "replay": None,
+            "release": None,
+            "from": None,
+            "max_epochs": 4 * max(stage.max_epochs for stage in plan.stages),
+        }
+    ]
+
+
+def _same_data(plan: Plan, values: dict[str, Any]) -> list[dict[str, Any]]:
+    old = _old_corpus(plan, "same-data")
+    if any(stage.tokens is None for stage in plan.stages):
+        raise UserError(
+            "control same-data needs every stage's budget in 'tokens': epochs of another corpus are another budget"
+        )
+    return [
+        {
+            **stage,
+            "data": [{"corpus": old, "weight": 1.0}],
+            "replay": None,
+            "max_epochs": 4 * stage["max_epochs"],
+        }
+        for stage in values["stages"]
+    ]
+
+
+def _alone(plan: Plan, values: dict[str, Any]) -> list[dict[str, Any]]:
+    if len(plan.stages) < 2:
+        raise UserError("control alone needs a second stage: the first one starts from the base anyway")
+    return [
+        {**stage, "from": "base", "optimizer_state": "reset", "release": None}
+        for stage in values["stages"][1:]
+    ]

@@ -1,0 +1,160 @@
+"""Everything a run reads, made ready: tokenizer, prepared corpora, held-out documents, the streams to train on."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rewarm.corpora import Corpus
+from rewarm.plan import Plan, Scratch, TrainTokenizer
+from rewarm.river.directory import RunDirectory
+from rewarm.tokens import tokenizer as tokenizers
+from rewarm.tokens.order import DocumentStream, Indices, held_out, training_documents, watch_documents
+from rewarm.tokens.prepare import Tell, prepare, silent
+from rewarm.tokens.shards import Store
+from rewarm.tokens.tokenizer import TextTokenizer
+from rewarm.types import BadRows, UserError
+
+FEW_DOCUMENTS = 20
+
+
+@dataclass(slots=True)
+class Inputs:
+    """Prepared corpora and what of each is trained on, watched, or dropped. Shapes: D documents, N chosen ones."""
+
+    plan: Plan
+    tokenizer: TextTokenizer
+    stores: dict[str, Store] = field(default_factory=dict)
+    train_documents: dict[str, Indices] = field(default_factory=dict)
+    watch_documents: dict[str, Indices] = field(default_factory=dict)
+    watched_hashes: NDArray[np.uint64] = field(default_factory=lambda: np.zeros(0, np.uint64))
+    held_out: dict[str, int] = field(default_factory=dict)
+    copies: dict[str, int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def trainable_tokens(self, corpus: str) -> int:
+        """Tokens of a corpus that may be trained on."""
+        return int(self.stores[corpus].lengths[self.train_documents[corpus]].sum())
+
+    def stream(self, corpus: str) -> DocumentStream:
+        """The corpus's training documents as an endless shuffled stream."""
+        return DocumentStream(self.stores[corpus], self.train_documents[corpus], self.plan.seed, corpus)
+
+    def add(self, corpus: str, store: Store) -> None:
+        """Takes in one more corpus to train on (the model's own samples), minus what is watched."""
+        self.stores[corpus] = store
+        nothing = np.zeros(store.documents, bool)
+        self.train_documents[corpus], self.copies[corpus] = training_documents(
+            store, nothing, self.watched_hashes
+        )
+        self.held_out[corpus] = 0
+
+
+def used_corpora(plan: Plan) -> list[str]:
+    """Corpora that some stage or the watch-list needs, in the plan's order."""
+    return [name for name in plan.corpora if plan.watched(name) or plan.trained(name)]
+
+
+def make_tokenizer(plan: Plan, run: RunDirectory, tell: Tell = silent) -> TextTokenizer:
+    """The run's tokenizer: the base's own, a given one, or one trained on the first stage's text."""
+    if not (run.tokenizer / "tokenizer.json").is_file():
+        run.root.mkdir(parents=True, exist_ok=True)
+        if isinstance(plan.base, Scratch) and isinstance(plan.base.tokenizer, TrainTokenizer):
+            tell("train the tokenizer", 0, None, "")
+            partial = run.tokenizer.with_name("tokenizer.partial")
+            shutil.rmtree(partial, ignore_errors=True)
+            tokenizers.train(_sample(plan, plan.base.tokenizer), plan.base.tokenizer.vocab_size, partial)
+            partial.replace(run.tokenizer)
+        else:
+            from rewarm.models.load import save_tokenizer
+
+            name = plan.base.tokenizer if isinstance(plan.base, Scratch) else plan.base
+            assert isinstance(name, str)
+            save_tokenizer(name, run.tokenizer, plan.revision)
+    return TextTokenizer(run.tokenizer)
+
+
+def _sample(plan: Plan, options: TrainTokenizer) -> Iterator[str]:
+    portions = plan.stages[0].data
+    for portion in portions:
+        left = options.sample_bytes // len(portions)
+        for document in _corpus(plan, portion.corpus).read(BadRows()):
+            yield document.text
+            left -= len(document.text)
+            if left <= 0:
+                break
+
+
+def _corpus(plan: Plan, name: str) -> Corpus:
+    corpus = plan.corpora[name]
+    assert isinstance(corpus, Corpus)  # the plan built it from the corpora folder
+    return corpus
+
+
+def check_files(plan: Plan) -> None:
+    """UserError, with every missing file of every corpus in use, before any work."""
+    problems = []
+    for name in used_corpora(plan):
+        try:
+            _corpus(plan, name).files()
+        except UserError as error:
+            problems.append(f"corpora.{name}: {error}")
+    for base in [plan.base.tokenizer if isinstance(plan.base, Scratch) else plan.base]:
+        looks_local = isinstance(base, str) and (base.startswith((".", "/", "~")) or base.count("/") > 1)
+        if isinstance(base, str) and looks_local and not Path(base).is_dir():
+            problems.append(
+                f"base: '{base}' is no folder. Give a folder with config.json, or a hub name such as org/name"
+            )
+    if problems:
+        raise UserError("\n".join(problems))
+
+
+def make_inputs(plan: Plan, run: RunDirectory, tell: Tell = silent) -> Inputs:
+    """Tokenises what is not yet tokenised and splits every corpus; UserError when something cannot be used."""
+    check_files(plan)
+    inputs = Inputs(plan, make_tokenizer(plan, run, tell))
+    for name in used_corpora(plan):
+        inputs.stores[name] = prepare(
+            name, _corpus(plan, name), inputs.tokenizer, run.prepared, plan.bad_rows, tell
+        )
+    _split(inputs)
+    return inputs
+
+
+def _split(inputs: Inputs) -> None:
+    """Chooses held-out documents; then takes every text that is held out anywhere out of everything trained on."""
+    plan = inputs.plan
+    masks: dict[str, NDArray[np.bool_]] = {}
+    for name, store in inputs.stores.items():
+        share = 0.0 if not plan.watched(name) else _corpus(plan, name).holdout if plan.trained(name) else 1.0
+        masks[name] = held_out(store, share)
+        inputs.held_out[name] = int(masks[name].sum())
+    hashes = [np.asarray(store.hashes)[masks[name]] for name, store in inputs.stores.items()]
+    inputs.watched_hashes = np.unique(np.concatenate(hashes)) if hashes else inputs.watched_hashes
+    for watch in plan.watch:
+        store = inputs.stores[watch.corpus]
+        if not masks[watch.corpus].any():
+            raise UserError(
+                f"watch '{watch.corpus}': no document is held out (holdout {_corpus(plan, watch.corpus).holdout:g} of "
+                f"{store.documents} documents). Raise the corpus's holdout"
+            )
+        chosen = watch_documents(store, masks[watch.corpus], watch.tokens or plan.eval_tokens)
+        inputs.watch_documents[watch.corpus] = chosen
+        if len(chosen) < FEW_DOCUMENTS:
+            inputs.notes.append(
+                f"watch '{watch.corpus}' scores only {len(chosen)} documents: its intervals will be wide. Raise its "
+                "holdout or eval_tokens"
+            )
+    for name, store in inputs.stores.items():
+        inputs.train_documents[name], inputs.copies[name] = training_documents(
+            store, masks[name], inputs.watched_hashes
+        )
+        if plan.trained(name) and not len(inputs.train_documents[name]):
+            raise UserError(
+                f"corpus '{name}' has nothing left to train on: all {store.documents} documents are watched"
+            )

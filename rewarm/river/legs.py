@@ -1,0 +1,172 @@
+"""Plan -> legs: each stage, and each release branch, with its corpora, shares, steps and starting point."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rewarm.methods import Method, build
+from rewarm.plan import SELF, Plan, Stage
+from rewarm.types import StreamState, UserError
+
+SELF_CORPUS = "self@"
+BASE = "base"
+
+
+@dataclass(frozen=True, slots=True)
+class LegPlan:
+    """One leg. `shares` are planned shares of its tokens per corpus; `start` names the leg (or base) it starts from.
+
+    `number` counts stages from 1; `name` is `stage-<number>-<stage name>`, with `-release` for the branch.
+    """
+
+    name: str
+    stage: str
+    number: int
+    kind: str
+    start: str
+    shares: Mapping[str, float]
+    replayed: str | None
+    steps: int
+    schedule: Method
+    mixture: Method
+    peak: float
+    policy: str
+    past_steps: int
+    past_stages: int
+
+    def tokens(self, batch_tokens: int) -> int:
+        """Tokens of the leg."""
+        return self.steps * batch_tokens
+
+
+def legs(plan: Plan, corpus_tokens: Callable[[str], int]) -> list[LegPlan]:
+    """Every leg of the plan in the order it is trained. `corpus_tokens` gives the trainable tokens of a corpus.
+
+    UserError for a budget below one step, or above what a corpus holds times the stage's `max_epochs`.
+    """
+    found: dict[str, LegPlan] = {}
+    by_stage = {BASE: BASE}
+    previous = BASE
+    for number, stage in enumerate(plan.stages, start=1):
+        start = by_stage[stage.from_] if stage.from_ is not None else previous
+        shares, tokens = shares_and_tokens(stage, corpus_tokens)
+        steps = round(tokens / plan.batch_tokens)
+        if steps < 1:
+            raise UserError(
+                f"stage '{stage.name}': {tokens} tokens are less than half a step of batch_tokens {plan.batch_tokens}. "
+                "Raise the budget or lower batch_tokens"
+            )
+        before = found.get(start)
+        leg = LegPlan(
+            name=f"stage-{number}-{stage.name}",
+            stage=stage.name,
+            number=number,
+            kind="stage",
+            start=start,
+            shares=shares,
+            replayed=replay_corpus(stage),
+            steps=steps,
+            schedule=stage.schedule,
+            mixture=stage.mixture,
+            peak=stage.learning_rate,
+            policy=stage.optimizer_state,
+            past_steps=before.past_steps + before.steps if before else 0,
+            past_stages=before.past_stages + 1 if before else 0,
+        )
+        found[leg.name] = leg
+        _check_epochs(plan, stage, leg, corpus_tokens)
+        by_stage[stage.name] = previous = leg.name
+        if stage.release is not None:
+            release = _release(plan, stage, leg)
+            found[release.name] = release
+            by_stage[f"{stage.name}-release"] = release.name
+    return list(found.values())
+
+
+def shares_and_tokens(stage: Stage, corpus_tokens: Callable[[str], int]) -> tuple[dict[str, float], int]:
+    """Planned share per corpus (they sum to 1), and the stage's tokens, replay included."""
+    total = sum(portion.weight for portion in stage.data)
+    new = {portion.corpus: portion.weight / total for portion in stage.data}
+    if stage.tokens is not None:
+        tokens = stage.tokens
+    else:
+        assert stage.epochs is not None  # the plan holds one of the two
+        tokens = round(stage.epochs * min(corpus_tokens(corpus) / share for corpus, share in new.items()))
+    if stage.replay is None:
+        return new, tokens
+    share = stage.replay.share
+    if stage.replay.mode == "additive":
+        tokens = round(tokens * (1 + share))
+        share = share / (1 + share)
+    elif stage.epochs is not None:
+        tokens = round(tokens / (1 - share))
+    corpus = replay_corpus(stage)
+    assert corpus is not None
+    shares = {name: portion * (1 - share) for name, portion in new.items()}
+    shares[corpus] = shares.get(corpus, 0.0) + share
+    return shares, tokens
+
+
+def replay_corpus(stage: Stage) -> str | None:
+    """The corpus a stage replays from; the model's own samples are a corpus named after the stage."""
+    if stage.replay is None:
+        return None
+    return f"{SELF_CORPUS}{stage.name}" if stage.replay.from_ == SELF else stage.replay.from_
+
+
+def past(leg: LegPlan, last_rate: float) -> StreamState:
+    """What the leg's schedule may know of the stream before it."""
+    return StreamState(stage=leg.past_stages, steps_before=leg.past_steps, last_rate=last_rate)
+
+
+def last_rates(planned: list[LegPlan]) -> dict[str, float]:
+    """The rate of the last step of each leg, by name, following each leg's own path (base: 0)."""
+    rates = {BASE: 0.0}
+    for leg in planned:
+        schedule: Any = leg.schedule
+        rates[leg.name] = schedule.rate(leg.steps - 1, leg.steps, leg.peak, past(leg, rates[leg.start]))
+    return rates
+
+
+def _release(plan: Plan, stage: Stage, trunk: LegPlan) -> LegPlan:
+    assert stage.release is not None
+    steps = round(stage.release.tokens / plan.batch_tokens)
+    if steps < 1:
+        raise UserError(
+            f"stage '{stage.name}': release of {stage.release.tokens} tokens is less than half a step of batch_tokens "
+            f"{plan.batch_tokens}"
+        )
+    return LegPlan(
+        name=f"{trunk.name}-release",
+        stage=stage.name,
+        number=trunk.number,
+        kind="release",
+        start=trunk.name,
+        shares=trunk.shares,
+        replayed=trunk.replayed,
+        steps=steps,
+        schedule=build(
+            "schedules", {"type": "anneal", "shape": stage.release.shape, "floor": stage.release.floor}
+        ),
+        mixture=trunk.mixture,
+        peak=trunk.peak,
+        policy="keep",
+        past_steps=trunk.past_steps + trunk.steps,
+        past_stages=trunk.past_stages + 1,
+    )
+
+
+def _check_epochs(plan: Plan, stage: Stage, leg: LegPlan, corpus_tokens: Callable[[str], int]) -> None:
+    for corpus, share in leg.shares.items():
+        if corpus.startswith(SELF_CORPUS):
+            continue
+        held = corpus_tokens(corpus)
+        wanted = share * leg.tokens(plan.batch_tokens)
+        if wanted > stage.max_epochs * held:
+            raise UserError(
+                f"stage '{stage.name}' wants {wanted:,.0f} tokens of corpus '{corpus}', which holds {held:,} to train on: "
+                f"{wanted / max(1, held):.1f} passes, more than max_epochs {stage.max_epochs:g}. Lower the budget, add text, "
+                f"or set the stage's max_epochs"
+            )

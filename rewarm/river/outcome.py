@@ -1,0 +1,278 @@
+"""A run directory -> its result: the matrix with intervals, metrics, curves, shares, costs, hashes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from rewarm import __version__
+from rewarm.evaluation import matrix
+from rewarm.evaluation.intervals import DocumentLosses, paired_delta
+from rewarm.evaluation.loss import load
+from rewarm.plan import Plan, Scratch
+from rewarm.report.result import Cell, Column, CorpusFacts, Cost, Curve, Metrics, Probe, Result, Row, ShareOf
+from rewarm.river.directory import RunDirectory
+from rewarm.river.inputs import Inputs
+from rewarm.river.legs import BASE, LegPlan
+from rewarm.training import journal
+
+CURVE_POINTS = 400
+Losses = dict[str, DocumentLosses]
+
+
+def scored(run: RunDirectory, name: str, corpora: Iterable[str]) -> Losses:
+    """The losses on disk of one model, for the corpora that have been scored."""
+    files = {corpus: run.evaluations / name / f"{corpus}.npz" for corpus in corpora}
+    return {corpus: load(file) for corpus, file in files.items() if file.is_file()}
+
+
+def row(name: str, kind: Any, losses: Losses, base: Losses, **facts: Any) -> Row:
+    """A row of the matrix: each corpus against the base on the same documents."""
+    cells = {}
+    for corpus, after in losses.items():
+        before = base[corpus]
+        delta = paired_delta(before, after)
+        cells[corpus] = Cell(
+            loss=after.per_byte,
+            delta=delta.delta,
+            low=delta.low,
+            high=delta.high,
+            relative=delta.delta / before.per_byte,
+            verdict="base" if kind == BASE else delta.verdict,
+            documents=len(after.bytes_D),
+            bytes=int(after.bytes_D.sum()),
+            tokens=int(after.tokens_D.sum()),
+        )
+    return Row(name=name, kind=kind, cells=cells, **facts)
+
+
+def collect(
+    plan: Plan, run: RunDirectory, inputs: Inputs, planned: Sequence[LegPlan],
+    controls: Sequence[tuple[str, RunDirectory, Sequence[LegPlan]]], facts: dict[str, Any],
+) -> Result:  # fmt: skip
+    """Everything a run has found so far; `complete` is true when every leg and control is finished.
+
+    `facts` are what only the running process knows: command, base name, parameters, machine, FLOPs per token,
+    matmul rate.
+    """
+    base = scored(run, BASE, inputs.watch_documents)
+    rows = [row(BASE, BASE, base, base)]
+    rows += _stage_rows(plan, run, planned, base)
+    done = all(leg.name in run.finished() for leg in planned)
+    curves, probes, shares, costs = _leg_parts(plan, run, planned, "", facts)
+    alone: dict[str, Losses] = {}
+    for word, directory, legs in controls:
+        finished = directory.finished()
+        done = done and all(leg.name in finished for leg in legs)
+        if word == "alone":
+            alone = {leg.stage: scored(directory, leg.name, base) for leg in legs if leg.name in finished}
+        last = next((leg for leg in reversed(legs) if leg.name in finished), None)
+        if last is not None:
+            tokens = sum(finished[leg.name]["tokens"] for leg in legs if leg.name in finished)
+            losses = scored(directory, last.name, base)
+            rows.append(row(word, "control", losses, base, control=word, stage=last.stage, tokens=tokens))
+        more = _leg_parts(plan, directory, legs, word, facts)
+        for own, other in zip((curves, probes, shares, costs), more, strict=True):
+            own.extend(other)  # type: ignore[arg-type]
+    return Result(
+        rewarm=__version__,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        command=facts["command"],
+        plan=plan.resolved(),
+        base="from scratch" if isinstance(plan.base, Scratch) else plan.base,
+        parameters=facts["parameters"],
+        complete=done,
+        rows=rows,
+        columns=_columns(plan, inputs),
+        metrics=_metrics(plan, run, planned, base, alone),
+        curves=curves,
+        probes=probes,
+        shares=shares,
+        corpora=[_corpus_facts(inputs, name, plan) for name in inputs.stores],
+        costs=costs,
+        hashes=_hashes(run, inputs, planned),
+        machine=facts["machine"],
+        notes=[
+            *inputs.notes,
+            *facts["notes"],
+            *(entry["text"] for entry in run.ledger() if entry["event"] == "note"),
+        ],
+    )
+
+
+def _stage_rows(plan: Plan, run: RunDirectory, planned: Sequence[LegPlan], base: Losses) -> list[Row]:
+    finished = run.finished()
+    rows = []
+    for leg in planned:
+        losses = scored(run, leg.name, base)
+        if leg.name in finished and len(losses) == len(base):
+            tokens = (leg.past_steps + leg.steps) * plan.batch_tokens
+            rows.append(row(leg.name, leg.kind, losses, base, stage=leg.stage, tokens=tokens))
+    return rows
+
+
+def _columns(plan: Plan, inputs: Inputs) -> list[Column]:
+    columns = []
+    for corpus in inputs.watch_documents:
+        learned = [
+            stage.name for stage in plan.stages if any(portion.corpus == corpus for portion in stage.data)
+        ]
+        proxy = any(
+            stage.replay and stage.replay.from_ == corpus and stage.replay.proxy for stage in plan.stages
+        )
+        columns.append(
+            Column(name=corpus, role=plan.role(corpus), stage=learned[0] if learned else None, proxy=proxy)
+        )
+    return sorted(columns, key=lambda column: column.role == "new")
+
+
+def _leg_parts(
+    plan: Plan, run: RunDirectory, planned: Sequence[LegPlan], word: str, facts: dict[str, Any]
+) -> tuple[list[Curve], list[Probe], list[ShareOf], list[Cost]]:
+    curves, probes, shares, costs = [], [], [], []
+    finished = run.finished()
+    for leg in planned:
+        folder = run.training(leg.name)
+        before = leg.past_steps * plan.batch_tokens
+        entries = journal.read(folder / "journal.jsonl")
+        thin = entries[:: max(1, len(entries) // CURVE_POINTS)]
+        if thin:
+            curves.append(
+                Curve(
+                    run=word,
+                    leg=leg.name,
+                    tokens=[before + entry["tokens"] for entry in thin],
+                    loss=[entry["loss"] for entry in thin],
+                    rate=[entry["rate"] for entry in thin],
+                    norm=[entry["norm"] for entry in thin],
+                )
+            )
+        probes += [
+            Probe(run=word, leg=leg.name, tokens=before + entry["tokens"], losses=entry["losses"])
+            for entry in journal.read(folder / "scores.jsonl")
+        ]
+        if leg.name in finished:
+            shares += _shares(plan, leg, finished[leg.name], word, facts["trainable"])
+            costs.append(_cost(leg, finished[leg.name], word, facts))
+    return curves, probes, shares, costs
+
+
+def _shares(
+    plan: Plan, leg: LegPlan, entry: dict[str, Any], word: str, trainable: dict[str, int]
+) -> list[ShareOf]:
+    total = sum(entry["rows"].values())
+    return [
+        ShareOf(
+            run=word,
+            stage=leg.name,
+            corpus=corpus,
+            replay=corpus == leg.replayed,
+            planned=planned,
+            realised=entry["rows"][corpus] / total,
+            tokens=entry["rows"][corpus] * plan.seq_len,
+            passes=entry["rows"][corpus] * plan.seq_len / trainable[corpus] if trainable.get(corpus) else 0.0,
+        )
+        for corpus, planned in leg.shares.items()
+    ]
+
+
+def _cost(leg: LegPlan, entry: dict[str, Any], word: str, facts: dict[str, Any]) -> Cost:
+    seconds = entry["seconds"]
+    rate = entry["tokens"] / seconds if seconds else 0.0
+    flops = facts["flops_per_token"] * entry["tokens"]
+    limit = facts["matmul_rate"]
+    return Cost(
+        run=word,
+        leg=leg.name,
+        tokens=entry["tokens"],
+        steps=entry["steps"],
+        seconds=seconds,
+        tokens_per_second=rate,
+        flops=flops,
+        matmul_share=flops / seconds / limit if seconds and limit else None,
+    )
+
+
+def _corpus_facts(inputs: Inputs, name: str, plan: Plan) -> CorpusFacts:
+    manifest = inputs.stores[name].manifest
+    proxy = any(stage.replay and stage.replay.from_ == name and stage.replay.proxy for stage in plan.stages)
+    label = "proxy for text that could not be had" if proxy else ""
+    return CorpusFacts(
+        name=name,
+        documents=manifest["documents"],
+        tokens=manifest["tokens"],
+        bytes=manifest["bytes"],
+        held_out=inputs.held_out[name],
+        rows=manifest["rows"],
+        bad_rows=manifest["bad_rows"],
+        bad_examples=manifest["bad_examples"],
+        dropped={"its text is watched": inputs.copies[name]} if inputs.copies.get(name) else {},
+        hash=inputs.stores[name].hash,
+        label="sampled from the model itself" if name.startswith("self@") else label,
+    )
+
+
+def _hashes(run: RunDirectory, inputs: Inputs, planned: Sequence[LegPlan]) -> dict[str, str]:
+    finished = run.finished()
+    hashes = {"tokenizer": inputs.tokenizer.hash}
+    hashes |= {f"corpus {name}": store.hash for name, store in inputs.stores.items()}
+    hashes |= {
+        f"weights {leg.name}": finished[leg.name]["weights_sha256"] for leg in planned if leg.name in finished
+    }
+    return hashes
+
+
+def _metrics(
+    plan: Plan, run: RunDirectory, planned: Sequence[LegPlan], base: Losses, alone: dict[str, Losses]
+) -> Metrics:
+    """Stream metrics over the stages on the path to the last one, and X-Delta over the old corpora.
+
+    A stage's task is the mean loss of its own watched corpora; a stage that watches none of them leaves the stream
+    metrics unmeasured.
+    """
+    finished = run.finished()
+    path = _path(planned)
+    tasks = [
+        [corpus for corpus in leg.shares if corpus in base and plan.role(corpus) == "new"] for leg in path
+    ]
+    ready = path and all(leg.name in finished for leg in path)
+    old = [corpus for corpus in base if plan.role(corpus) == "old"]
+    metrics: dict[str, Any] = {}
+    if ready and old:
+        last = scored(run, path[-1].name, base)
+        change = matrix.x_delta(
+            {corpus: base[corpus].per_byte for corpus in old},
+            {corpus: last[corpus].per_byte for corpus in old},
+        )
+        metrics |= {"x_delta": change.mean, "x_delta_worst": (change.worst_task, change.worst)}
+    if ready and all(tasks):
+        rows = [base, *(scored(run, leg.name, base) for leg in path)]
+        losses = [[_mean(held, task) for task in tasks] for held in rows]
+        metrics |= {
+            "average": matrix.average_performance(losses),
+            "forgetting": matrix.forgetting(losses),
+            "backward_transfer": matrix.backward_transfer(losses),
+            "forward_transfer_gem": matrix.forward_transfer_gem(losses),
+        }
+        if len(path) > 1 and all(leg.stage in alone for leg in path[1:]):
+            fresh = [
+                losses[1][0],
+                *(_mean(alone[leg.stage], task) for leg, task in zip(path[1:], tasks[1:], strict=True)),
+            ]
+            metrics["plasticity_gap"] = matrix.plasticity_gap(losses, fresh)
+    return Metrics(**metrics)
+
+
+def _path(planned: Sequence[LegPlan]) -> list[LegPlan]:
+    """Stages from the base to the last stage, each starting where the one before it ended."""
+    by_name = {leg.name: leg for leg in planned}
+    trunk = [leg for leg in planned if leg.kind == "stage"]
+    path = [trunk[-1]]
+    while path[0].start != BASE:
+        path.insert(0, by_name[path[0].start])
+    return [leg for leg in path if leg.kind == "stage"]
+
+
+def _mean(losses: Losses, corpora: Sequence[str]) -> float:
+    return sum(losses[corpus].per_byte for corpus in corpora) / len(corpora)

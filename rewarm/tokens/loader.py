@@ -1,0 +1,65 @@
+"""The rows of each optimizer step. The loader's whole state is the step: any step's batch is found directly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rewarm.tokens.order import DocumentStream
+from rewarm.tokens.packing import pack
+from rewarm.types import Batch
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A corpus of a stage: its stream, and the first row this stage takes (earlier stages took those before)."""
+
+    name: str
+    stream: DocumentStream
+    first_row: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StageRows:
+    """Every row of a stage: `source_SR[s, r]` names the source of row r of step s; S steps, R rows, C sources."""
+
+    sources: Sequence[Source]
+    source_SR: NDArray[np.uint8]
+    seq_len: int
+    micro_rows: int
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps of the stage."""
+        return int(self.source_SR.shape[0])
+
+    def counts_before(self, step: int) -> NDArray[np.int64]:
+        """Rows drawn from each source (C,) before `step`."""
+        return np.bincount(self.source_SR[:step].ravel(), minlength=len(self.sources)).astype(np.int64)
+
+    def batches(self, step: int, counts: NDArray[np.int64] | None = None) -> list[Batch]:
+        """The micro-batches of a step; `counts` are the rows drawn before it, if known."""
+        counts = (self.counts_before(step) if counts is None else counts).copy()
+        rows = []
+        for source in self.source_SR[step]:
+            chosen = self.sources[source]
+            rows.append(chosen.stream.row(chosen.first_row + int(counts[source]), self.seq_len))
+            counts[source] += 1
+        return [
+            pack(rows[at : at + self.micro_rows], self.seq_len) for at in range(0, len(rows), self.micro_rows)
+        ]
+
+    def iterate(self, start: int) -> Iterator[list[Batch]]:
+        """Micro-batches of each step from `start` on, the next step's made while this one trains."""
+        counts = self.counts_before(start)
+        with ThreadPoolExecutor(1, thread_name_prefix="loader") as pool:
+            ahead: Future[list[Batch]] | None = None
+            for step in range(start, self.steps):
+                current = ahead.result() if ahead is not None else self.batches(step, counts)
+                counts = counts + np.bincount(self.source_SR[step], minlength=len(self.sources))
+                ahead = pool.submit(self.batches, step + 1, counts) if step + 1 < self.steps else None
+                yield current

@@ -1,0 +1,74 @@
+"""Segments -> Batch: rows filled to the last position, attention and positions inside documents.
+
+Shapes: B rows, T positions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from rewarm.tokens.order import Indices, Segment
+from rewarm.tokens.shards import Store
+from rewarm.types import Batch
+
+NO_TARGET = -100
+
+
+def pack(rows: Sequence[Sequence[Segment]], length: int, padding: int = 0) -> Batch:
+    """A batch of rows (B, T). Positions after the last segment hold `padding`, have no target and stand alone."""
+    tokens_BT = np.full((len(rows), length), padding, np.int64)
+    targets_BT = np.full((len(rows), length), NO_TARGET, np.int64)
+    positions_BT = np.zeros((len(rows), length), np.int64)
+    for row, segments in enumerate(rows):
+        at = 0
+        for segment in segments:
+            end = at + segment.length
+            tokens_BT[row, at:end] = segment.ids[: segment.length]
+            targets = segment.ids[1 : segment.length + 1]
+            targets_BT[row, at : at + len(targets)] = targets
+            positions_BT[row, at:end] = np.arange(segment.length)
+            at = end
+        positions_BT[row, at:] = 0
+    return Batch(
+        torch.from_numpy(tokens_BT),
+        torch.from_numpy(targets_BT),
+        torch.from_numpy(positions_BT),
+        int((targets_BT != NO_TARGET).sum()),
+    )
+
+
+def windows(store: Store, document: int, length: int) -> list[Segment]:
+    """A document cut into windows of at most `length` tokens; each token but the first is a target exactly once."""
+    ids = store.ids(document)
+    return [
+        Segment(ids[start : start + length + 1], min(length, len(ids) - start))
+        for start in range(0, len(ids), length)
+    ]
+
+
+def fit(store: Store, documents: Indices, length: int) -> list[list[tuple[int, Segment]]]:
+    """Rows for scoring: every window of every document, first-fit by decreasing length, each with its document's index."""
+    pieces = [
+        (index, window)
+        for index, document in enumerate(documents)
+        for window in windows(store, document, length)
+    ]
+    pieces.sort(key=lambda piece: -piece[1].length)
+    rows: list[list[tuple[int, Segment]]] = []
+    room: list[int] = []
+    open_from = 0
+    for piece in pieces:
+        needed = piece[1].length
+        slot = next((at for at in range(open_from, len(rows)) if room[at] >= needed), None)
+        if slot is None:
+            rows.append([piece])
+            room.append(length - needed)
+        else:
+            rows[slot].append(piece)
+            room[slot] -= needed
+        while open_from < len(rows) and room[open_from] < 2:
+            open_from += 1
+    return rows

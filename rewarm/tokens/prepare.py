@@ -1,0 +1,112 @@
+"""Documents -> a store: read, tokenise on every core, write; or reuse the store when nothing has changed.
+
+A store holds all of a corpus. Which documents are held out is decided when they are drawn, so plans with another
+watch-list, split or mixture share the same stores.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from rewarm.corpora import Corpus
+from rewarm.corpora.faults import check_budget
+from rewarm.tokens.hashing import text_hash
+from rewarm.tokens.shards import FORMAT, Store, StoreWriter
+from rewarm.tokens.tokenizer import TextTokenizer
+from rewarm.types import BadRows, Document, UserError
+
+BLOCK_CHARACTERS = 1_000_000
+
+Tell = Callable[[str, float, float | None, str], None]
+"""Progress: what is being done, how far, of how much (None: unknown), in which unit."""
+
+Encoded = tuple[list[Any], list[int], list[int], list[int]]
+
+
+def silent(label: str, done: float, total: float | None, unit: str) -> None:
+    """Progress for nobody."""
+
+
+def fingerprint(corpus: Corpus) -> list[dict[str, Any]]:
+    """Name, size and time of change of every file of a corpus: what a run compares before it goes on."""
+    return [
+        {"file": str(file), "size": file.stat().st_size, "changed_ns": file.stat().st_mtime_ns}
+        for file in corpus.files()
+    ]
+
+
+def store_folder(name: str, corpus: Corpus, tokenizer: TextTokenizer, root: Path) -> Path:
+    """Where the store of this corpus, as its files and this tokenizer are now, belongs."""
+    options = {key: value for key, value in corpus.described().items() if key != "holdout"}
+    key = json.dumps([FORMAT, options, fingerprint(corpus), tokenizer.hash], sort_keys=True)
+    return root / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
+
+
+def prepare(
+    name: str, corpus: Corpus, tokenizer: TextTokenizer, root: Path, bad_limit: float, tell: Tell = silent
+) -> Store:
+    """The store of a corpus, made now unless it exists.
+
+    UserError when the corpus is empty or more than `bad_limit` (a share) of its rows cannot be read.
+    """
+    folder = store_folder(name, corpus, tokenizer, root)
+    if (folder / "manifest.json").is_file():
+        return Store(folder)
+    bad = BadRows()
+    with StoreWriter(folder, tokenizer.dtype) as writer, ThreadPoolExecutor(1) as pool:
+        pending: Future[Encoded] | None = None
+        for block in _blocks(corpus.read(bad)):
+            upcoming = pool.submit(_encode, block, corpus.holdout_by, tokenizer)
+            if pending is not None:
+                writer.add(*pending.result())
+                tell(f"tokenise {name}", writer.tokens, None, "tokens")
+            pending = upcoming
+        if pending is not None:
+            writer.add(*pending.result())
+        check_budget(name, bad, bad_limit)
+        if writer.documents == 0:
+            where = ", ".join(str(file) for file in corpus.files()[:3]) or "its source"
+            raise UserError(
+                f"corpus '{name}' is empty: {bad.rows} rows read from {where}, no document among them"
+            )
+        writer.manifest = {
+            "corpus": name,
+            "options": corpus.described(),
+            "inputs": fingerprint(corpus),
+            "tokenizer": tokenizer.hash,
+            "rows": bad.rows,
+            "bad_rows": dict(bad.counts),
+            "bad_examples": bad.examples,
+        }
+    tell(f"tokenise {name}", writer.tokens, writer.tokens, "tokens")
+    return Store(folder)
+
+
+def _blocks(documents: Iterator[Document]) -> Iterator[list[Document]]:
+    block: list[Document] = []
+    size = 0
+    for document in documents:
+        block.append(document)
+        size += len(document.text)
+        if size >= BLOCK_CHARACTERS:
+            yield block
+            block, size = [], 0
+    if block:
+        yield block
+
+
+def _encode(block: list[Document], group_field: str | None, tokenizer: TextTokenizer) -> Encoded:
+    texts = [document.text for document in block]
+    hashes = [text_hash(text) for text in texts]
+    groups = hashes
+    if group_field is not None:
+        groups = [
+            text_hash(str(document.meta[group_field])) if group_field in document.meta else fallback
+            for document, fallback in zip(block, hashes, strict=True)
+        ]
+    return tokenizer.encode(texts), [len(text.encode()) for text in texts], hashes, groups

@@ -1,0 +1,126 @@
+"""A Hugging Face tokenizer folder as a plain function: texts -> token ids, each document closed by EOS.
+
+Documents start with BOS when the tokenizer itself puts it there, so that training and use agree.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rewarm.types import UserError
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+MAX_CHARACTERS = 500_000
+"""Longer texts are tokenised in pieces cut at white space: the encoder's cost and memory grow faster than linearly."""
+
+
+class TextTokenizer:
+    """Texts to ids by the fast tokenizer in `folder` (its `tokenizer.json`), with the folder's EOS and BOS.
+
+    `vocab_size` counts every id the tokenizer can give; `dtype` is the smallest unsigned type that holds them.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        from tokenizers import Tokenizer
+
+        file = folder / "tokenizer.json"
+        if not file.is_file():
+            raise UserError(
+                f"'{folder}' holds no tokenizer.json: rewarm needs a fast (tokenizers library) tokenizer"
+            )
+        self._tokenizer: Tokenizer = Tokenizer.from_file(str(file))
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
+        self.eos_id = self._end_of_text(folder)
+        self.prefix = self._beginning()
+        self.vocab_size = max(self._tokenizer.get_vocab(with_added_tokens=True).values()) + 1
+        self.dtype = np.dtype(np.uint16 if self.vocab_size <= 2**16 else np.uint32)
+        self.hash = hashlib.sha256(file.read_bytes() + str((self.eos_id, self.prefix)).encode()).hexdigest()
+
+    def _end_of_text(self, folder: Path) -> int:
+        config = folder / "tokenizer_config.json"
+        values: dict[str, Any] = json.loads(config.read_text(encoding="utf-8")) if config.is_file() else {}
+        token = values.get("eos_token")
+        name = token.get("content") if isinstance(token, dict) else token
+        found = self._tokenizer.token_to_id(name) if isinstance(name, str) else None
+        if found is None:
+            raise UserError(
+                f"the tokenizer in '{folder}' names no end-of-text token (eos_token: {token!r}): documents could not "
+                "be closed. Set eos_token in its tokenizer_config.json"
+            )
+        return int(found)
+
+    def _beginning(self) -> tuple[int, ...]:
+        """Ids the tokenizer itself puts before a text: () or (BOS,)."""
+        bare = self._tokenizer.encode("a", add_special_tokens=False).ids
+        full = self._tokenizer.encode("a", add_special_tokens=True).ids
+        start = full[: len(full) - len(bare)] if full[-len(bare) :] == bare else full[: full.index(bare[0])]
+        return tuple(start)
+
+    def encode(self, texts: Sequence[str]) -> list[NDArray[np.unsignedinteger[Any]]]:
+        """One id array per text: the prefix, the text, EOS. Uses every core."""
+        pieces: list[str] = []
+        counts = []
+        for text in texts:
+            cut = list(_cut(text)) if len(text) > MAX_CHARACTERS else [text]
+            pieces += cut
+            counts.append(len(cut))
+        encodings = self._tokenizer.encode_batch_fast(pieces, add_special_tokens=False)
+        found = []
+        at = 0
+        for count in counts:
+            ids = [*self.prefix]
+            for encoding in encodings[at : at + count]:
+                ids += encoding.ids
+            ids.append(self.eos_id)
+            found.append(np.array(ids, dtype=self.dtype))
+            at += count
+        return found
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of some ids, special tokens left out."""
+        return str(self._tokenizer.decode(list(ids), skip_special_tokens=True))
+
+
+def _cut(text: str) -> Iterable[str]:
+    start = 0
+    while start < len(text):
+        end = start + MAX_CHARACTERS
+        if end < len(text):
+            blank = max(text.rfind("\n", start + 1, end), text.rfind(" ", start + MAX_CHARACTERS // 2, end))
+            end = blank if blank > start else end
+        yield text[start:end]
+        start = end
+
+
+def train(texts: Iterable[str], vocab_size: int, folder: Path) -> None:
+    """Trains a byte-level BPE tokenizer with BOS, EOS and padding tokens and saves it as a Hugging Face folder."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # type: ignore[assignment]
+    tokenizer.decoder = decoders.ByteLevel()  # type: ignore[assignment]
+    special = ["<|bos|>", "<|eos|>", "<|pad|>"]
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=special,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer=trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(  # type: ignore[assignment]
+        single="<|bos|> $A", special_tokens=[("<|bos|>", 0)]
+    )
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token=special[0], eos_token=special[1], pad_token=special[2]
+    ).save_pretrained(folder)

@@ -1,0 +1,206 @@
+"""The only training loop: one leg (a stage, or the branch annealed for its release) from its start to its end.
+
+The loop knows protocols only: a schedule's rate, a loader's batches, callables that are due every so many steps.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from rewarm.schedules import Schedule
+from rewarm.tokens.loader import StageRows
+from rewarm.training import checkpoint
+from rewarm.training.journal import Journal
+from rewarm.training.objective import Objective
+from rewarm.training.optimizer import Optimizer
+from rewarm.types import Batch, StreamState
+
+RATE_TOLERANCE = 1e-3
+
+
+class StopRequest(Protocol):
+    """Says whether the run was asked to stop (a signal arrived)."""
+
+    def __call__(self) -> bool:
+        """True once the run should save and stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """What one leg trains on and how: everything the loop reads. `key` guards resumption against changed inputs."""
+
+    name: str
+    folder: Path
+    rows: StageRows
+    schedule: Schedule
+    peak: float
+    past: StreamState
+    key: str
+    precision: torch.dtype
+    log_every: int = 10
+    save_steps: int | None = None
+    save_total_limit: int = 2
+
+
+@dataclass(slots=True)
+class Due:
+    """Something to do every `every` steps, but not close to the end: it is given the model and the steps done."""
+
+    every: int
+    action: Callable[[PreTrainedModel, int], None]
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How a leg ended: steps done, seconds of training, and whether it was stopped before its end."""
+
+    steps: int
+    seconds: float
+    stopped: bool
+    notes: list[str] = field(default_factory=list)
+
+
+class NonFinite(RuntimeError):
+    """A loss or gradient was infinite or not a number; the update was not made. Exit code 1."""
+
+
+def train(
+    model: PreTrainedModel,
+    optimizer: Optimizer,
+    leg: Leg,
+    due: list[Due],
+    stop: StopRequest,
+    tell: Callable[[int, dict[str, Any]], None],
+) -> Outcome:
+    """Trains a leg to its end or until `stop()`; resumes exactly from its newest good checkpoint."""
+    outcome = Outcome(0, 0.0, False)
+    newest = checkpoint.latest(leg.folder, leg.key, outcome.notes)
+    step = checkpoint.restore(newest, model, optimizer) if newest is not None else 0
+    journal = Journal(leg.folder / "journal.jsonl", step)
+    objective = Objective(model)
+    meter = _Meter(leg, journal, tell)
+    model.train()
+    for batches in _from(leg.rows, step):
+        rate = leg.schedule.rate(step, leg.rows.steps, leg.peak, leg.past)
+        loss, norm = _accumulate(objective, optimizer, batches, leg.precision)
+        logged = meter.is_logged(step)
+        probe = optimizer.probe() if logged and rate > 0 else None
+        if not bool(torch.isfinite(norm)):
+            raise NonFinite(
+                f"{leg.name}: step {step} has loss {float(loss):.4g} and gradient norm {float(norm):.4g}; the update was "
+                f"not made. Its rows are those of step {step} of '{leg.folder}'. Lower learning_rate, or look at the data"
+            )
+        optimizer.step(rate)
+        if probe is not None:
+            _check_rate(leg, step, rate, probe.measured())
+        step += 1
+        meter.add(step, loss, norm, rate, sum(batch.num_targets for batch in batches))
+        for item in due:
+            if step % item.every == 0 and leg.rows.steps - step > item.every // 2:
+                meter.pause(lambda item=item: item.action(model, step))  # type: ignore[misc]
+                model.train()
+        outcome.stopped = stop() and step < leg.rows.steps
+        if outcome.stopped or step == leg.rows.steps or (leg.save_steps and step % leg.save_steps == 0):
+            meter.pause(lambda: _save(leg, step, model, optimizer))  # noqa: B023
+        if outcome.stopped:
+            break
+    meter.close(step)
+    outcome.steps, outcome.seconds = step, meter.seconds
+    return outcome
+
+
+def _from(rows: StageRows, step: int) -> Iterator[list[Batch]]:
+    return rows.iterate(step) if step < rows.steps else iter(())
+
+
+def _save(leg: Leg, step: int, model: PreTrainedModel, optimizer: Optimizer) -> None:
+    checkpoint.write(leg.folder, step, model, optimizer, leg.key)
+    checkpoint.prune(leg.folder, leg.save_total_limit)
+
+
+def _accumulate(
+    objective: Objective, optimizer: Optimizer, batches: list[Batch], precision: torch.dtype
+) -> tuple[Tensor, Tensor]:
+    """Gradients of the mean loss over all targets of the step: sum over tokens / count, never a mean of means."""
+    num_targets = sum(batch.num_targets for batch in batches)
+    device = objective.model.device
+    total = torch.zeros((), dtype=torch.float64, device=device)
+    for batch in batches:
+        with torch.autocast(device.type, precision, enabled=precision != torch.float32):
+            loss = objective.loss_sum(batch)
+        (loss / max(1, num_targets)).backward()  # type: ignore[no-untyped-call]
+        total += loss.detach()
+    return total / max(1, num_targets), optimizer.clip()
+
+
+def _check_rate(leg: Leg, step: int, planned: float, applied: float) -> None:
+    """The lie detector: the weights must have moved as the schedule says."""
+    if not math.isclose(applied, planned, rel_tol=RATE_TOLERANCE):
+        raise RuntimeError(
+            f"{leg.name}: step {step} was to be made at learning rate {planned:.6g}, but the weights moved as at "
+            f"{applied:.6g}. The schedule is not what trains this model; this is a defect, please report it"
+        )
+
+
+class _Meter:
+    """Speed, losses and the journal; tensors stay on the device until a step is logged."""
+
+    def __init__(self, leg: Leg, journal: Journal, tell: Callable[[int, dict[str, Any]], None]) -> None:
+        self.leg = leg
+        self.journal = journal
+        self.tell = tell
+        self.seconds = 0.0
+        self._since = time.perf_counter()
+        self._logged_seconds = 0.0
+        self._losses: list[Tensor] = []
+        self._tokens = 0
+
+    def is_logged(self, step: int) -> bool:
+        """Whether the step about to be made (counted from 0) ends a logging interval."""
+        return (step + 1) % self.leg.log_every == 0 or step + 1 == self.leg.rows.steps or step < 3
+
+    def add(self, step: int, loss: Tensor, norm: Tensor, rate: float, targets: int) -> None:
+        """Notes a finished step; writes and tells the interval's mean loss when the step is logged."""
+        self._losses.append(loss)
+        self._tokens += targets
+        if not self.is_logged(step - 1):
+            return
+        mean = float(torch.stack(self._losses).mean())
+        self._clock()
+        row_tokens = self.leg.rows.source_SR.shape[1] * self.leg.rows.seq_len
+        spent = self.seconds - self._logged_seconds
+        entry = {
+            "step": step,
+            "tokens": step * row_tokens,
+            "loss": mean,
+            "rate": rate,
+            "norm": float(norm),
+            "tokens_per_second": self._tokens / spent if spent > 0 else 0.0,
+        }
+        self.journal.write(entry)
+        self.tell(step, entry)
+        self._losses, self._tokens, self._logged_seconds = [], 0, self.seconds
+
+    def pause(self, action: Callable[[], None]) -> None:
+        """Runs an action without counting its time as training."""
+        self._clock()
+        action()
+        self._since = time.perf_counter()
+
+    def close(self, step: int) -> None:
+        """Stops the clock."""
+        self._clock()
+
+    def _clock(self) -> None:
+        now = time.perf_counter()
+        self.seconds += now - self._since
+        self._since = now

@@ -1,0 +1,113 @@
+"""What this machine is and how fast: device, number format, matrix-product rate, sizes that fit."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from pathlib import Path
+
+import psutil
+import torch
+from transformers import PreTrainedModel
+
+from rewarm.plan import Plan
+from rewarm.training import journal
+
+CPU_MICRO_TOKENS = 4096
+GPU_MICRO_TOKENS = 16384
+
+
+def choose_device() -> torch.device:
+    """The first CUDA device if there is one, otherwise the CPU."""
+    return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
+
+
+def choose_precision(asked: str) -> torch.dtype:
+    """The number format of the forward and backward pass: what the plan asks, or bf16 where the hardware has it.
+
+    On CPUs `auto` is fp32: bf16 was measured slower there. Weights, moments and losses are fp32 in any case.
+    """
+    if asked == "fp32":
+        return torch.float32
+    if asked == "bf16":
+        return torch.bfloat16
+    fast = torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.bfloat16 if fast else torch.float32
+
+
+def micro_batch_tokens(plan: Plan) -> int:
+    """Tokens of one forward pass: the plan's, or the largest divisor of the batch that is a usual size here."""
+    if plan.micro_batch_tokens is not None:
+        return plan.micro_batch_tokens
+    most = GPU_MICRO_TOKENS if torch.cuda.is_available() else CPU_MICRO_TOKENS
+    rows = plan.batch_tokens // plan.seq_len
+    fitting = [count for count in range(1, rows + 1) if rows % count == 0 and count * plan.seq_len <= most]
+    return (fitting[-1] if fitting else 1) * plan.seq_len
+
+
+def matmul_parameters(model: PreTrainedModel) -> int:
+    """Weights that take part in matrix products for every token: all matrices but the input embedding, plus the head."""
+    embedding = model.get_input_embeddings().weight
+    head = model.get_output_embeddings()
+    total = sum(
+        weight.numel() for weight in model.parameters() if weight.ndim == 2 and weight is not embedding
+    )
+    tied = head is not None and head.weight is embedding
+    return total + (embedding.numel() if tied else 0)
+
+
+def flops_per_token(model: PreTrainedModel, seq_len: int) -> float:
+    """Floating-point operations of training on one token: 6 per weight in a matrix product, and attention's own.
+
+    Attention counts 12 * layers * width * positions / 2 (causal), forward and backward (Kaplan et al., 2001.08361).
+    """
+    config = model.config
+    layers = int(getattr(config, "num_hidden_layers", 0))
+    width = int(getattr(config, "hidden_size", 0))
+    return 6.0 * matmul_parameters(model) + 6.0 * layers * width * seq_len
+
+
+def matmul_rate(rows: int, width: int, precision: torch.dtype, seconds: float = 0.3) -> float:
+    """FLOP/s of a plain matrix product (rows x width times width x 4 width): the limit that training is held against."""
+    device = choose_device()
+    left = torch.randn(rows, width, device=device, dtype=precision)
+    right = torch.randn(width, 4 * width, device=device, dtype=precision)
+    out = left @ right
+    best = 0.0
+    deadline = time.perf_counter() + seconds
+    while time.perf_counter() < deadline:
+        start = time.perf_counter()
+        for _ in range(8):
+            torch.mm(left, right, out=out)
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        best = max(best, 8 * 2.0 * rows * width * 4 * width / (time.perf_counter() - start))
+    return best
+
+
+def seconds_of(folder: Path) -> float:
+    """Seconds a leg trained, over all its runs, from its journal: tokens of each entry over its rate."""
+    total, before = 0.0, 0
+    for entry in journal.read(folder / "journal.jsonl"):
+        if entry["tokens_per_second"]:
+            total += (entry["tokens"] - before) / entry["tokens_per_second"]
+        before = entry["tokens"]
+    return total
+
+
+def describe() -> dict[str, str]:
+    """The machine in words: processor, cores, memory, device, library versions."""
+    import transformers
+
+    device = choose_device()
+    return {
+        "processor": platform.processor() or platform.machine(),
+        "cores": str(os.cpu_count()),
+        "threads": str(torch.get_num_threads()),
+        "memory_gib": f"{psutil.virtual_memory().total / 2**30:.0f}",
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+    }

@@ -1,0 +1,120 @@
+"""AdamW with decoupled decay groups, its state across stages, and the measured rate of an update.
+
+Loshchilov & Hutter, arXiv 1711.05101: theta <- theta - rate * (decay * theta + m_hat / (sqrt(v_hat) + eps)).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+Policy = Literal["reset", "keep", "keep-second-moment"]
+PROBED = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class AdamWOptions:
+    """The plan's optimizer keys."""
+
+    weight_decay: float
+    betas: tuple[float, float]
+    epsilon: float
+    max_grad_norm: float
+
+
+class Optimizer:
+    """AdamW over a model's trainable parameters: matrices decay, vectors (norms, biases) do not."""
+
+    def __init__(self, model: nn.Module, options: AdamWOptions) -> None:
+        self.options = options
+        self.named = {
+            name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad
+        }
+        matrices = [parameter for parameter in self.named.values() if parameter.ndim >= 2]
+        vectors = [parameter for parameter in self.named.values() if parameter.ndim < 2]
+        groups = [
+            {"params": matrices, "weight_decay": options.weight_decay},
+            {"params": vectors, "weight_decay": 0.0},
+        ]
+        self.adamw = torch.optim.AdamW(
+            [group for group in groups if group["params"]],
+            lr=0.0,
+            betas=options.betas,
+            eps=options.epsilon,
+            fused=True,
+        )
+
+    def clip(self) -> Tensor:
+        """Clips the gradients to the plan's norm in place; the norm before clipping (a scalar, on the device)."""
+        return torch.nn.utils.clip_grad_norm_(
+            list(self.named.values()), self.options.max_grad_norm, foreach=True
+        )
+
+    def step(self, rate: float) -> None:
+        """One update at `rate`; gradients are released afterwards."""
+        for group in self.adamw.param_groups:
+            group["lr"] = rate
+        self.adamw.step()
+        self.adamw.zero_grad(set_to_none=True)
+
+    def probe(self) -> RateProbe:
+        """Remembers a slice of the largest matrix, to measure the rate of the next step from what it did."""
+        return RateProbe(self)
+
+    def state(self) -> dict[str, Tensor]:
+        """The moments and step counts by parameter name, as flat names to tensors."""
+        return {
+            f"{kind}.{name}": value
+            for name, parameter in self.named.items()
+            for kind, value in self.adamw.state.get(parameter, {}).items()
+        }
+
+    def load(self, state: Mapping[str, Tensor], policy: Policy = "keep") -> None:
+        """Takes over a saved state: all of it, none of it, or the second moments and step counts only."""
+        if policy == "reset":
+            return
+        for name, parameter in self.named.items():
+            if f"exp_avg_sq.{name}" not in state:
+                continue
+            first = state[f"exp_avg.{name}"]
+            self.adamw.state[parameter] = {
+                "step": state[f"step.{name}"].clone().to(torch.float32),
+                "exp_avg": (first if policy == "keep" else torch.zeros_like(first))
+                .to(parameter.device)
+                .clone(),
+                "exp_avg_sq": state[f"exp_avg_sq.{name}"].to(parameter.device).clone(),
+            }
+
+
+class RateProbe:
+    """Measures the learning rate of one update from the weights themselves, whatever was configured."""
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        self.optimizer = optimizer
+        self.parameter = max(optimizer.named.values(), key=lambda parameter: parameter.numel())
+        self.before = self._slice(self.parameter.detach()).double().clone()
+
+    @staticmethod
+    def _slice(tensor: Tensor) -> Tensor:
+        return tensor.flatten()[-PROBED:]
+
+    def measured(self) -> float:
+        """The rate that explains the update since this probe was made (least squares over the slice), 0 if none did."""
+        state = self.optimizer.adamw.state[self.parameter]
+        beta1, beta2 = self.optimizer.options.betas
+        count = float(state["step"])
+        first = self._slice(state["exp_avg"]).double() / (1 - beta1**count)
+        second = self._slice(state["exp_avg_sq"]).double() / (1 - beta2**count)
+        decay = next(
+            group["weight_decay"]
+            for group in self.optimizer.adamw.param_groups
+            if any(parameter is self.parameter for parameter in group["params"])
+        )
+        direction = decay * self.before + first / (second.sqrt() + self.optimizer.options.epsilon)
+        moved = self.before - self._slice(self.parameter.detach()).double()
+        length = float((direction * direction).sum())
+        return float((moved * direction).sum()) / length if length else 0.0
