@@ -84,7 +84,8 @@ def build(folder: str, value: Any, where: str = "") -> Method:
     options = {"type": value} if isinstance(value, str) else value
     if not isinstance(options, Mapping) or not isinstance(options.get("type"), str):
         raise UserError(
-            f"{where or folder}: give a name or a mapping with 'type', got {value!r}. Known: {', '.join(known(folder))}."
+            f"{where or folder}: give a name or a mapping with 'type', got {value!r}. "
+            f"Known: {', '.join(known(folder))}."
         )
     method = find(folder, options["type"])
     fields = {key: item for key, item in options.items() if key != "type"}

@@ -142,7 +142,8 @@ class Plan(Options):
     SYNONYMS: ClassVar[dict[str, str]] = {
         "model": "base", "model_name_or_path": "base", "base_model": "base", "output": "output_dir",
         "cutoff_len": "seq_len", "sequence_len": "seq_len", "max_length": "seq_len", "max_seq_length": "seq_len",
-        "block_size": "seq_len", "global_batch_tokens": "batch_tokens", "batch_size": "batch_tokens", "bf16": "precision",
+        "block_size": "seq_len", "global_batch_tokens": "batch_tokens", "batch_size": "batch_tokens",
+        "bf16": "precision",
         "fp16": "precision", "datasets": "corpora", "data": "corpora", "eval_steps": "eval_every",
         "torch_compile": "compile", "clip": "max_grad_norm", "grad_clip": "max_grad_norm", "eval": "watch",
         "per_device_train_batch_size": "micro_batch_tokens", "dataset_num_proc": "workers", "dtype": "precision",
@@ -207,7 +208,7 @@ class Plan(Options):
         return values
 
     def role(self, corpus: str) -> Literal["old", "new"]:
-        """What a watched corpus stands for: `new` if a stage learns it, otherwise `old`; the plan may say otherwise."""
+        """What a watched corpus is: `new` if a stage learns it, otherwise `old`; the plan may say otherwise."""
         for watch in self.watch:
             if watch.corpus == corpus and watch.role is not None:
                 return watch.role

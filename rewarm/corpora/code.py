@@ -29,14 +29,15 @@ _SUFFIXES_OF_LANGUAGES = {
 LANGUAGES = {suffix: name for name, suffixes in _SUFFIXES_OF_LANGUAGES.items() for suffix in suffixes.split()}
 
 SKIPPED_FOLDERS = (
-    "CVS", "__pycache__", "_build", "bower_components", "build", "dist", "node_modules", "site-packages", "target", "venv",
+    "CVS", "__pycache__", "_build", "bower_components", "build", "dist", "node_modules", "site-packages", "target",
+    "venv",
 )  # fmt: skip
 # A virtual environment holds the first; caches and Cargo's output hold the second (bford.info/cachedir).
 _MARKER_FILES = ("pyvenv.cfg", "CACHEDIR.TAG")
 
 
 def _dotted(suffix: object) -> object:
-    return suffix.lower() if not isinstance(suffix, str) or suffix.startswith(".") else f".{suffix.lower()}"
+    return f".{suffix.lower().removeprefix('.')}" if isinstance(suffix, str) and suffix else suffix
 
 
 class Code(WholeFileCorpus):
@@ -50,9 +51,7 @@ class Code(WholeFileCorpus):
 
     meta_fields: ClassVar[tuple[str, ...]] = ("path", "language")
 
-    suffixes: Annotated[tuple[Annotated[Name, BeforeValidator(_dotted)], ...], Field(min_length=1)] = tuple(
-        LANGUAGES
-    )
+    suffixes: Annotated[tuple[Annotated[Name, BeforeValidator(_dotted)], ...], Field(min_length=1)] = tuple(LANGUAGES)
     skip_folders: tuple[Name, ...] = SKIPPED_FOLDERS
     max_bytes: Count = 1_000_000
 

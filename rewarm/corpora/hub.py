@@ -1,5 +1,6 @@
 """Datasets of the Hugging Face hub, or local folders that the `datasets` library understands."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,11 +31,11 @@ class Hub(FieldCorpus):
     streaming: bool = True
 
     def files(self) -> list[Path]:
-        """The files of a local folder, sorted by path; empty for a dataset of the hub."""
+        """The files of a local folder, hidden ones left out, sorted by path; empty for a dataset of the hub."""
         folder = Path(self.name).expanduser()
-        if not folder.is_dir():
-            return []
-        return sorted((file for file in folder.rglob("*") if file.is_file()), key=Path.as_posix)
+        found = (Path(inside, name) for inside, _, names in os.walk(folder) for name in names)
+        visible = (file for file in found if not any(part.startswith(".") for part in file.relative_to(folder).parts))
+        return sorted((file for file in visible if file.is_file()), key=Path.as_posix)
 
     def _documents(self, bad: BadRows) -> Iterator[Document]:
         reader = RowReader(self.text_field, self.id_field, self._meta_fields(), bad)
@@ -85,8 +86,8 @@ class Hub(FieldCorpus):
             return datasets.load_dataset(
                 name, self.config, split=self.split, revision=self.revision, streaming=self.streaming
             )
-        except (ValueError, OSError, RuntimeError) as error:
+        except (ValueError, OSError, RuntimeError, datasets.exceptions.DatasetsError) as error:
             raise UserError(
                 f"dataset '{self.name}', config '{self.config}', split '{self.split}', revision '{self.revision}' "
-                f"cannot be loaded: {error}"
+                f"cannot be loaded: {error.__cause__ or error}"
             ) from error

@@ -46,9 +46,9 @@ class FolderRule:
         return not any(os.path.exists(os.path.join(folder, marker)) for marker in self.marker_files)
 
     def walk(self, top: Path) -> Iterator[Path]:
-        """The files taken of a folder and all folders inside it; a link back to a folder already read is not followed."""
+        """The files taken of a folder and of all folders inside it; a folder that links lead to twice is read once."""
         read: set[str] = set()
-        for folder, inner, names in os.walk(top, followlinks=self.follow_links):
+        for folder, inner, names in os.walk(top, onerror=_refused, followlinks=self.follow_links):
             real = os.path.realpath(folder)
             if real in read:
                 inner.clear()
@@ -56,6 +56,11 @@ class FolderRule:
             read.add(real)
             inner[:] = sorted(name for name in inner if self.enters(os.path.join(folder, name)))
             yield from (Path(folder, name) for name in names if self.takes(name))
+
+
+def _refused(error: OSError) -> None:
+    """Without this, the walk passes over a folder it may not read."""
+    raise UserError(f"folder '{error.filename}' cannot be read: {error.strerror}. Check who may read it.") from None
 
 
 def expand(patterns: Sequence[str], rule: FolderRule) -> list[Path]:
@@ -140,20 +145,15 @@ def _entered(folder: Path, rule: FolderRule, known: dict[Path, bool]) -> bool:
 def _no_match(pattern: str, rule: FolderRule) -> str:
     suffixes = ", ".join(sorted(rule.suffixes)[:12])
     if _is_plain(pattern) and os.path.isdir(pattern):
-        return (
-            f"path '{pattern}': no file with a suffix that is read ({suffixes}). {_held(Path(pattern), '')}"
-        )
+        return f"path '{pattern}': no file with a suffix that is read ({suffixes}). {_held(Path(pattern), '')}"
     if os.path.lexists(pattern):
         return f"path '{pattern}' is a link to nothing. Fetch the file it points to, or name another."
-    if _is_plain(pattern):
-        folder, missing = Path(pattern).parent, Path(pattern).name
-        while not folder.is_dir():
-            folder, missing = folder.parent, folder.name
-        return f"path '{pattern}' does not exist. {_held(folder, missing)}"
-    folder = Path(_fixed_part(pattern))
+    fault = "does not exist" if _is_plain(pattern) else "matches no file"
+    folder = Path(pattern if _is_plain(pattern) else _fixed_part(pattern))
+    missing = Path(pattern).name
     while not folder.is_dir():
-        folder = folder.parent
-    return f"path '{pattern}' matches no file. {_held(folder, Path(pattern).name)}"
+        folder, missing = folder.parent, folder.name
+    return f"path '{pattern}' {fault}. {_held(folder, missing)}"
 
 
 def _held(folder: Path, missing: str) -> str:

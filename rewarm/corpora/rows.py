@@ -17,9 +17,7 @@ class RowReader:
     `id_field` None gives a row the id of its place. With an id field, 16 to 32 bytes are kept for every document.
     """
 
-    def __init__(
-        self, text_field: str, id_field: str | None, meta_fields: tuple[str, ...], bad: BadRows
-    ) -> None:
+    def __init__(self, text_field: str, id_field: str | None, meta_fields: tuple[str, ...], bad: BadRows) -> None:
         self.text_field = text_field
         self.id_field = id_field
         self.meta_fields = meta_fields
@@ -41,7 +39,8 @@ class RowReader:
             return None
         if not self.meta_fields:
             return Document(name, text, place)
-        return Document(name, text, place, {field: row[field] for field in self.meta_fields if field in row})
+        meta = {field: row[field] for field in self.meta_fields if row.get(field) is not None}
+        return Document(name, text, place, meta)
 
     def reject(self, reason: str, place: str) -> None:
         """Counts a row that gives no fields at all."""
@@ -67,7 +66,7 @@ def text_fault(text: Any) -> str | None:
 
 
 class SeenIds:
-    """A set of ids that keeps an 8-byte hash of each, at 16 to 32 bytes per id; a set of integers takes three times that.
+    """A set of ids as their 8-byte hashes, at 16 to 32 bytes per id; a set of integers takes three times that.
 
     Two different ids agree in their hash with a chance of 3e-8 among a million ids, 3e-4 among 100 million.
     """

@@ -66,9 +66,7 @@ class WholeFileCorpus(FileCorpus):
     @classmethod
     def _known_field(cls, value: str | None) -> str | None:
         if value is not None and value not in cls.meta_fields:
-            raise ValueError(
-                f"a corpus of whole files is held out by {' or '.join(cls.meta_fields)}, or by its text"
-            )
+            raise ValueError(f"a corpus of whole files is held out by {' or '.join(cls.meta_fields)}, or by its text")
         return value
 
 
@@ -76,7 +74,7 @@ class FieldCorpus(LimitedCorpus):
     """A corpus of rows with named fields.
 
     `text_field` holds the text. Ids come from `id_field`, or from the place of the row when it is None. The fields
-    `keep_fields` and `holdout_by` are copied to a document's meta, where the row has them.
+    `keep_fields` and `holdout_by` are copied to a document's meta, where the row has them and they are not null.
     """
 
     text_field: Name = "text"

@@ -133,9 +133,7 @@ def _zstandard_blocks(file: BinaryIO) -> Iterator[bytes]:
     """Every frame of a Zstandard file. The library's reader takes a file cut inside a frame for a whole one."""
     unpacker = zstandard.ZstdDecompressor(max_window_size=_LARGEST_WINDOW)
     try:
-        with unpacker.stream_reader(
-            file, read_size=BLOCK_BYTES, read_across_frames=True, closefd=False
-        ) as reader:
+        with unpacker.stream_reader(file, read_size=BLOCK_BYTES, read_across_frames=True, closefd=False) as reader:
             while block := reader.read(BLOCK_BYTES):
                 yield block
     except zstandard.ZstdError:

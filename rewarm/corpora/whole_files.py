@@ -14,24 +14,27 @@ def read_text(file: Path, max_bytes: int, bad: BadRows) -> str | None:
     as a row, and as a bad one when it is packed and damaged, larger than `max_bytes` unpacked, binary (it has a NUL,
     as UTF-16 does), or not UTF-8.
     """
-    try:
-        content = whole(file, max_bytes)
-    except CutShort:
-        return _rejected(faults.TRUNCATED_FILE, file, bad)
-    if content is None:
-        return _rejected(faults.ROW_TOO_LONG, file, bad)
-    if b"\0" in content:
-        return _rejected(faults.BINARY_FILE, file, bad)
-    try:
-        text = content.decode("utf-8")
-    except UnicodeDecodeError:
-        return _rejected(faults.NOT_UTF8, file, bad)
+    text, reason = _text_or_fault(file, max_bytes)
+    if reason is not None:
+        bad.rows += 1
+        bad.add(reason, paths.printable(file))
+        return None
     if not text or text.isspace():
         return None
     bad.rows += 1
     return text
 
 
-def _rejected(reason: str, file: Path, bad: BadRows) -> None:
-    bad.rows += 1
-    bad.add(reason, paths.printable(file))
+def _text_or_fault(file: Path, max_bytes: int) -> tuple[str, str | None]:
+    try:
+        content = whole(file, max_bytes)
+    except CutShort:
+        return "", faults.TRUNCATED_FILE
+    if content is None:
+        return "", faults.ROW_TOO_LONG
+    if b"\0" in content:
+        return "", faults.BINARY_FILE
+    try:
+        return content.decode("utf-8"), None
+    except UnicodeDecodeError:
+        return "", faults.NOT_UTF8

@@ -43,9 +43,7 @@ class DocumentLosses:
             raise UserError("a watch corpus needs at least one held-out document, got 0: give it more text")
         if int(self.bytes_D.min()) < 1:
             empty = int(self.bytes_D.argmin())
-            raise UserError(
-                f"held-out document {empty} has no text: leave empty documents out of the scoring"
-            )
+            raise UserError(f"held-out document {empty} has no text: leave empty documents out of the scoring")
 
     @property
     def per_byte(self) -> float:

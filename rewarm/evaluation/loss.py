@@ -53,9 +53,7 @@ def document_losses(
                 start += segment.length
         done(batch.num_targets)
     model.train(was_training)
-    return DocumentLosses(
-        nats_D=nats_D, bytes_D=np.asarray(store.bytes[documents], np.int64), tokens_D=tokens_D
-    )
+    return DocumentLosses(nats_D=nats_D, bytes_D=np.asarray(store.bytes[documents], np.int64), tokens_D=tokens_D)
 
 
 def save(losses: DocumentLosses, file: Path) -> None:

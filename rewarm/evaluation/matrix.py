@@ -126,9 +126,7 @@ class XDelta:
     worst: float
 
 
-def x_delta(
-    before: Mapping[str, float], after: Mapping[str, float], *, higher_is_better: bool = False
-) -> XDelta:
+def x_delta(before: Mapping[str, float], after: Mapping[str, float], *, higher_is_better: bool = False) -> XDelta:
     """The mean over M tasks outside the stream of R_after - R_before. Negative: ability was lost.
 
     TRACE (Wang et al. 2023). The mean hides a collapse of one task, hence the worst. Values are losses, or
@@ -136,8 +134,7 @@ def x_delta(
     """
     if not before or set(before) != set(after):
         raise UserError(
-            f"x_delta needs the same tasks before and after, at least one; got {sorted(before)} and "
-            f"{sorted(after)}"
+            f"x_delta needs the same tasks before and after, at least one; got {sorted(before)} and {sorted(after)}"
         )
     sign = 1.0 if higher_is_better else -1.0
     changes = {task: sign * (after[task] - before[task]) for task in before}

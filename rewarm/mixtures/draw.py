@@ -16,9 +16,7 @@ from rewarm.mixtures import Mixture
 from rewarm.tokens.hashing import scrambled, seed_of
 
 
-def draw(
-    mixture: Mixture, weights: Mapping[str, float], steps: int, rows: int, seed: int
-) -> NDArray[np.uint8]:
+def draw(mixture: Mixture, weights: Mapping[str, float], steps: int, rows: int, seed: int) -> NDArray[np.uint8]:
     """Source numbers (S, R), numbered in the order of `weights`."""
     names = list(weights)
     if len(names) > 255:

@@ -19,7 +19,7 @@ transformers_logging.disable_progress_bar()
 
 
 def load_model(name: str, revision: str | None = None) -> PreTrainedModel:
-    """A causal language model in fp32 from a local folder or a hub name; no code or pickle of the repository is run."""
+    """A causal language model in fp32 from a local folder or a hub name; none of its code and no pickle is run."""
     try:
         model = AutoModelForCausalLM.from_pretrained(
             name, revision=revision, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
@@ -66,7 +66,7 @@ def save_tokenizer(name: str, folder: Path, revision: str | None = None) -> None
 
 def check_vocabulary(model: PreTrainedModel, tokenizer: TextTokenizer) -> None:
     """UserError when the tokenizer can give ids that the model has no embedding for."""
-    rows = model.get_input_embeddings().weight.shape[0]
+    rows = int(model.get_input_embeddings().weight.shape[0])  # type: ignore[index, arg-type]
     if tokenizer.vocab_size > rows:
         raise UserError(
             f"tokenizer mismatch: the tokenizer gives ids up to {tokenizer.vocab_size - 1}, the model has {rows} "
@@ -78,14 +78,10 @@ def check_length(model: PreTrainedModel, seq_len: int) -> None:
     """UserError when rows are longer than the model has positions for."""
     most = getattr(model.config, "max_position_embeddings", None)
     if isinstance(most, int) and seq_len > most:
-        raise UserError(
-            f"seq_len {seq_len} is more than the model's {most} positions. Set seq_len to {most} or less"
-        )
+        raise UserError(f"seq_len {seq_len} is more than the model's {most} positions. Set seq_len to {most} or less")
 
 
-def save_model(
-    model: PreTrainedModel, tokenizer_folder: Path, folder: Path, extra: str | None = None
-) -> None:
+def save_model(model: PreTrainedModel, tokenizer_folder: Path, folder: Path, extra: str | None = None) -> None:
     """Writes a Hugging Face folder with weights and tokenizer; it appears under its name only when complete."""
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)

@@ -234,9 +234,7 @@ def world(seed: int = 0, year: int = 1) -> tuple[Fact, ...]:
 
 
 def _redrawn(fact: Fact, lists: dict[str, list[str]], draw: random.Random) -> Fact:
-    allowed = [
-        name for name in lists[RELATIONS[fact.relation].object] if name not in (fact.object, fact.subject)
-    ]
+    allowed = [name for name in lists[RELATIONS[fact.relation].object] if name not in (fact.object, fact.subject)]
     return Fact(fact.subject, fact.relation, draw.choice(allowed))
 
 
@@ -248,9 +246,7 @@ def changes(seed: int = 0, year: int = 2) -> tuple[tuple[Fact, Fact], ...]:
 
 def statements(fact: Fact) -> tuple[str, ...]:
     """The fact in each of its relation's wordings, one sentence each."""
-    return tuple(
-        template.format(s=fact.subject, o=fact.object) for template in RELATIONS[fact.relation].templates
-    )
+    return tuple(template.format(s=fact.subject, o=fact.object) for template in RELATIONS[fact.relation].templates)
 
 
 def openings(fact: Fact) -> tuple[str, ...]:
@@ -267,9 +263,7 @@ def documents(facts: Sequence[Fact], seed: int = 0, count: int = 1500) -> list[D
     are no facts.
     """
     if not facts:
-        raise UserError(
-            "documents were asked for without a single fact; give the facts of `world` or a part of them."
-        )
+        raise UserError("documents were asked for without a single fact; give the facts of `world` or a part of them.")
     about: dict[str, list[Fact]] = defaultdict(list)
     naming: dict[str, list[Fact]] = defaultdict(list)
     for fact in facts:

@@ -189,9 +189,7 @@ def _sources(package: str) -> Iterator[tuple[str, Path]]:
     top, _, inside = package.partition("/")
     spec = importlib.util.find_spec(top)
     if spec is None or not spec.submodule_search_locations:
-        raise UserError(
-            f"the demo reads the source of '{top}', which is not installed. Install rewarm again."
-        )
+        raise UserError(f"the demo reads the source of '{top}', which is not installed. Install rewarm again.")
     folder = Path(spec.submodule_search_locations[0]) / inside
     for path in folder.rglob("*.py"):
         name = path.relative_to(folder)

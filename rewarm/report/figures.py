@@ -1,20 +1,12 @@
-"""The report's figures as SVG text to put inside the page: no script, no font, colours that follow the page.
-
-Matplotlib draws with colours that stand for CSS variables; they are exchanged afterwards, so that dark mode needs no
-second drawing. The same result gives the same bytes.
-"""
+"""The report's figures: old text against new, the training curves, and the probes of each watch corpus."""
 
 from __future__ import annotations
 
-import io
 import math
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from html import escape
 from itertools import pairwise
 
-import matplotlib
 import matplotlib.style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -22,46 +14,15 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from rewarm.quantities import short
 from rewarm.report.result import Curve, Probe, Result, Row
+from rewarm.report.svg import BETTER, INK, MUTED, SERIES, STYLE, inline
 from rewarm.report.wording import Change, columns, control_rows, mean_change, percent
 
-_INK, _MUTED, _RULE, _BETTER = "#010101", "#020202", "#030303", "#040404"
-_SERIES = tuple(f"#0{number}0000" for number in range(1, 7))
-_CSS = {
-    _INK: "currentColor",
-    _MUTED: "var(--muted)",
-    _RULE: "var(--rule)",
-    _BETTER: "var(--better-1)",
-    **{colour: f"var(--series-{number})" for number, colour in enumerate(_SERIES, 1)},
-}
 # A run is told apart by dash and marker as well, for readers who cannot rely on colour.
 _DASHES: tuple[str | tuple[int, tuple[float, ...]], ...] = (
     "solid", (0, (5, 2)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)), (0, (3, 1, 1, 1, 1, 1)), (0, (9, 3)),
 )  # fmt: skip
 _MARKERS = ("o", "s", "^", "D", "v", "P")
 _PANEL = ((4.3, 2.75), (0.17, 0.17, 0.8, 0.74))
-_SQUARE = ((4.3, 4.5), (0.19, 0.28, 0.78, 0.7))
-_STYLE = {
-    "svg.fonttype": "none",
-    "text.parse_math": False,
-    "path.simplify_threshold": 0.3,
-    "font.size": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "axes.edgecolor": _MUTED,
-    "axes.labelcolor": _INK,
-    "axes.facecolor": "none",
-    "figure.facecolor": "none",
-    "grid.color": _RULE,
-    "grid.linewidth": 0.7,
-    "text.color": _INK,
-    "xtick.color": _MUTED,
-    "ytick.color": _MUTED,
-    "xtick.labelcolor": _INK,
-    "ytick.labelcolor": _INK,
-    "legend.frameon": False,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,23 +52,28 @@ def pareto(result: Result) -> Panel | None:
     ]
     if not points:
         return None
-    with matplotlib.style.context(["default", _STYLE]):
-        figure, axes = _blank(*_SQUARE, "old text: change of loss", "new text: change of loss")
-        axes.axhline(0, color=_MUTED, linewidth=0.8)
-        axes.axvline(0, color=_MUTED, linewidth=0.8)
-        axes.plot(
-            [0], [0], "x", color=_INK, markersize=8, markeredgewidth=1.6, label="base", linestyle="none"
-        )
+    with matplotlib.style.context(["default", STYLE]):
+        wide = max(len(name) for name, _, _ in points) > 24
+        across = 1 if wide else 2
+        size, inside = _with_legend(lines=-(-(len(points) + 1) // across))
+        figure, axes = _blank(size, inside, "old text: change of loss", "new text: change of loss")
+        axes.axhline(0, color=MUTED, linewidth=0.8)
+        axes.axvline(0, color=MUTED, linewidth=0.8)
+        axes.plot([0], [0], "x", color=INK, markersize=8, markeredgewidth=1.6, label="base", linestyle="none")
         for index, (name, old, new) in enumerate(points):
             _point(axes, index, name, old, new)
         _percent_axes(axes)
-        wide = max(len(name) for name, _, _ in points) > 24
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=1 if wide else 2)
-        about = "; ".join(
-            f"{name}: old {percent(old.point)}, new {percent(new.point)}" for name, old, new in points
-        )
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=across)
+        about = "; ".join(f"{name}: old {percent(old.point)}, new {percent(new.point)}" for name, old, new in points)
         title = "Old text against new text"
-        return Panel("pareto-figure", title, about, _inline(figure, "pareto-figure", f"{title}. {about}"))
+        return Panel("pareto-figure", title, about, inline(figure, "pareto-figure", f"{title}. {about}"))
+
+
+def _with_legend(lines: int) -> tuple[tuple[float, float], tuple[float, float, float, float]]:
+    """Size and axes, in inches and shares, of a square figure with a legend of so many lines below."""
+    plot, below, above = 3.2, 0.72 + 0.21 * lines, 0.1
+    height = plot + below + above
+    return (4.3, height), (0.19, below / height, 0.78, plot / height)
 
 
 def _last_rows(result: Result) -> Iterator[Row]:
@@ -118,7 +84,7 @@ def _last_rows(result: Result) -> Iterator[Row]:
 
 
 def _point(axes: Axes, index: int, name: str, old: Change, new: Change) -> None:
-    colour, marker = _SERIES[index % len(_SERIES)], _MARKERS[index % len(_MARKERS)]
+    colour, marker = SERIES[index % len(SERIES)], _MARKERS[index % len(_MARKERS)]
     axes.errorbar(
         [old.point], [new.point], xerr=_error(old), yerr=_error(new), fmt="none", ecolor=colour, elinewidth=1.2
     )
@@ -144,15 +110,15 @@ def _percent_axes(axes: Axes) -> None:
         axis.set_major_formatter(formatter)
         axis.set_major_locator(MaxNLocator(5))
     left, bottom = axes.get_xlim()[0], axes.get_ylim()[0]
-    axes.fill_between([left, 0], bottom, 0, color=_BETTER, linewidth=0, zorder=0)
-    axes.text(0.025, 0.025, "better", transform=axes.transAxes, color=_MUTED, style="italic")
+    axes.fill_between([left, 0], bottom, 0, color=BETTER, linewidth=0, zorder=0)
+    axes.text(0.025, 0.025, "better", transform=axes.transAxes, color=MUTED, style="italic")
 
 
 def curves(result: Result) -> list[Panel]:
     """Training loss and learning rate of the main run, then the probes of each watch corpus for every run."""
-    panels = []
+    panels: list[Panel] = []
     main = [curve for curve in result.curves if curve.run == ""]
-    with matplotlib.style.context(["default", _STYLE]):
+    with matplotlib.style.context(["default", STYLE]):
         if main:
             panels.append(_journal(result, main, "loss", "Training loss", "nats per token"))
             panels.append(_journal(result, main, "rate", "Learning rate, as applied", "learning rate"))
@@ -168,7 +134,7 @@ def _journal(result: Result, main: list[Curve], field: str, title: str, unit: st
     for curve in main:
         style = "dashed" if _is_release(result, curve.leg) else "solid"
         values: list[float] = getattr(curve, field)
-        axes.plot(curve.tokens, values, color=_SERIES[0], linewidth=1.4, linestyle=style)
+        axes.plot(curve.tokens, values, color=SERIES[0], linewidth=1.4, linestyle=style)
     if field == "rate":
         axes.set_ylim(bottom=0)
         axes.yaxis.set_major_locator(MaxNLocator(5))
@@ -179,7 +145,7 @@ def _journal(result: Result, main: list[Curve], field: str, title: str, unit: st
         about = f"highest {_rate(max(seen, default=0.0))}, last {_rate(seen[-1] if seen else 0.0)}"
     else:
         about = f"{unit}, from {seen[0]:.2f} to {seen[-1]:.2f}" if seen else "no step was recorded"
-    return Panel(f"curve-{field}", title, about, _inline(figure, f"curve-{field}", f"{title}. {about}"))
+    return Panel(f"curve-{field}", title, about, inline(figure, f"curve-{field}", f"{title}. {about}"))
 
 
 def _rate(rate: float) -> str:
@@ -194,7 +160,7 @@ def _probed(result: Result, probes: list[Probe], corpus: str, key: str) -> Panel
     figure, axes = _blank(*_PANEL, "tokens since the base", "nats per byte")
     base = result.rows[0].cells.get(corpus)
     if base is not None:
-        axes.axhline(base.loss, color=_MUTED, linewidth=1.0, linestyle="dotted")
+        axes.axhline(base.loss, color=MUTED, linewidth=1.0, linestyle="dotted")
     for index, run in enumerate(runs(result)):
         own = [probe for probe in probes if probe.run == run]
         for leg in dict.fromkeys(probe.leg for probe in own):
@@ -202,22 +168,23 @@ def _probed(result: Result, probes: list[Probe], corpus: str, key: str) -> Panel
         _join(axes, [probe for probe in own if not _is_release(result, probe.leg)], corpus, index)
     _mark_stages(axes, result)
     main = [probe.losses[corpus] for probe in probes if probe.run == ""]
-    about = f"nats per byte, at {main[-1]:.4f} when last probed" if main else "probes of the controls only"
+    about = f"last {main[-1]:.4f}" if main else "controls only"
     if base is not None:
-        about += f"; the base is at {base.loss:.4f} (dotted)"
-    return Panel(key, corpus, about, _inline(figure, key, f"Held-out loss on {corpus}. {about}"))
+        about += f", base {base.loss:.4f} (dotted)"
+    return Panel(key, corpus, about, inline(figure, key, f"Held-out loss on {corpus} in nats per byte. {about}"))
 
 
 def _leg(axes: Axes, probes: list[Probe], corpus: str, index: int) -> None:
     axes.plot(
         [probe.tokens for probe in probes],
         [probe.losses[corpus] for probe in probes],
-        color=_SERIES[index % len(_SERIES)],
+        color=SERIES[index % len(SERIES)],
         linewidth=1.6 if index == 0 else 1.2,
         linestyle=_DASHES[index % len(_DASHES)],
         marker=_MARKERS[index % len(_MARKERS)],
         markersize=3.2,
-        markerfacecolor=_SERIES[index % len(_SERIES)] if index == 0 else "none",
+        markevery=max(1, len(probes) // 6),
+        markerfacecolor=SERIES[index % len(SERIES)] if index == 0 else "none",
     )
 
 
@@ -228,7 +195,7 @@ def _join(axes: Axes, probes: list[Probe], corpus: str, index: int) -> None:
             axes.plot(
                 [before.tokens, after.tokens],
                 [before.losses[corpus], after.losses[corpus]],
-                color=_SERIES[index % len(_SERIES)],
+                color=SERIES[index % len(SERIES)],
                 linewidth=1.6 if index == 0 else 1.2,
                 linestyle=_DASHES[index % len(_DASHES)],
             )
@@ -243,11 +210,11 @@ def _mark_stages(axes: Axes, result: Result) -> None:
     stages = [row for row in result.rows if row.kind == "stage"]
     start = 0
     for number, row in enumerate(stages, 1):
-        axes.axvline(row.tokens, color=_MUTED, linewidth=0.8, linestyle=(0, (3, 3)))
+        axes.axvline(row.tokens, color=MUTED, linewidth=0.8, linestyle=(0, (3, 3)))
         middle = (start + row.tokens) / 2
         axes.annotate(
             str(number), (middle, 1.0), (0, 2), xycoords=("data", "axes fraction"), textcoords="offset points",
-            ha="center", va="bottom", color=_MUTED, fontsize=9,
+            ha="center", va="bottom", color=MUTED, fontsize=9,
         )  # fmt: skip
         start = row.tokens
     axes.set_xlim(left=0)
@@ -264,36 +231,3 @@ def _blank(size: tuple[float, float], inside: tuple[float, float, float, float],
     axes.set_ylabel(y)
     axes.tick_params(length=3)
     return figure, axes
-
-
-def _inline(figure: Figure, key: str, title: str) -> str:
-    """The SVG element alone, with a title for screen readers and ids that no other figure of the page has."""
-    text = io.StringIO()
-    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-    with matplotlib.rc_context({"svg.hashsalt": key}):
-        figure.savefig(text, format="svg", metadata=nothing)
-    svg = re.sub(
-        r"<metadata>.*?</metadata>|<style .*?</style>|<!--.*?-->", "", text.getvalue(), flags=re.DOTALL
-    )
-    view = re.search(r'viewBox="([^"]+)"', svg)
-    body = svg[svg.index(">", svg.index("<svg ")) + 1 :]
-    body = re.sub(r"<[^>]+>", lambda tag: _page_tag(tag[0], key), body)
-    box = view[1] if view else "0 0 330 200"
-    return (
-        f'<svg viewBox="{box}" role="img" aria-labelledby="{key}-title">'
-        f'<title id="{key}-title">{escape(title)}</title>{body.strip()}'
-    )
-
-
-def _page_tag(tag: str, key: str) -> str:
-    """One tag of the drawing with ids of its own, the page's colours and font, and short numbers."""
-    tag = (
-        tag.replace(' id="', f' id="{key}-')
-        .replace('xlink:href="#', f'href="#{key}-')
-        .replace("url(#", f"url(#{key}-")
-    )
-    tag = re.sub(r"-?\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}", tag)
-    tag = re.sub(r"(font(?:-family)?: [^;\"']*)'[^;\"]*", r"\1var(--font)", tag)
-    for drawn, css in _CSS.items():
-        tag = tag.replace(drawn, css)
-    return tag

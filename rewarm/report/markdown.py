@@ -18,6 +18,7 @@ def markdown(result: Result) -> str:
         (f"{plain(result.base)}: what the update changed", _head(result)),
         ("Every model on every watched corpus", _matrix(result)),
         ("Old text against new text", _trade(result)),
+        ("While it trained", _curves(result)),
         ("What the model was fed", _shares(result)),
         ("Corpora", _corpora(result)),
         ("Cost", _cost(result)),
@@ -26,9 +27,7 @@ def markdown(result: Result) -> str:
         ("What this does not show", _bullets(meanings.limits(result))),
         ("Notes", _bullets(result.notes)),
     ]
-    sections = [
-        f"{'#' if number == 0 else '##'} {title}\n\n{body}" for number, (title, body) in enumerate(parts)
-    ]
+    sections = [f"{'#' if number == 0 else '##'} {title}\n\n{body}" for number, (title, body) in enumerate(parts)]
     return "\n\n".join(sections) + "\n"
 
 
@@ -69,13 +68,8 @@ def _matrix(result: Result) -> str:
         *(f"{plain(one.name)} ({one.role}{', proxy' if one.proxy else ''})" for one in columns),
     ]
     rows = [*wording.own_rows(result), *wording.control_rows(result)]
-    lines = [
-        [_model(row), short(row.tokens), *(_cell(result, row, column.name) for column in columns)]
-        for row in rows
-    ]
-    legend = (
-        "▼ better, ▲ worse, ≈ not distinguishable from noise; after the interval, the loss in nats per byte."
-    )
+    lines = [[_model(row), short(row.tokens), *(_cell(result, row, column.name) for column in columns)] for row in rows]
+    legend = "▼ better, ▲ worse, ≈ not distinguishable from noise; after the interval, the loss in nats per byte."
     return f"{_table(head, lines)}\n\n{legend}"
 
 
@@ -106,6 +100,25 @@ def _trade(result: Result) -> str:
     return _table(["Final model", "Old text, mean", "New text, mean"], lines)
 
 
+def _curves(result: Result) -> str:
+    head = ["Run", "Leg", "Steps kept", "First loss, nats/token", "Last loss", "Highest rate", "Last rate"]
+    lines = [
+        [plain(one.run or "this run"), plain(one.leg), str(len(one.loss)), f"{one.loss[0]:.4f}", f"{one.loss[-1]:.4f}",
+         f"{max(one.rate):.3g}", f"{one.rate[-1]:.3g}"]
+        for one in result.curves
+        if one.loss and one.rate
+    ]  # fmt: skip
+    last = {(probe.run, probe.leg): probe for probe in result.probes}
+    corpora = [column.name for column in wording.columns(result)]
+    probed = [
+        [plain(probe.run or "this run"), plain(probe.leg), short(probe.tokens),
+         *(wording.nats(probe.losses[name]) if name in probe.losses else "not scored" for name in corpora)]
+        for probe in last.values()
+    ]  # fmt: skip
+    probe_head = ["Run", "Leg", "Last probe, tokens", *(f"{plain(name)}, nats/byte" for name in corpora)]
+    return f"{_table(head, lines, numbers=5)}\n\n{_table(probe_head, probed, numbers=len(corpora) + 1)}"
+
+
 def _shares(result: Result) -> str:
     head = ["Run", "Stage", "Corpus", "Replay", "Planned", "Realised", "Tokens", "Passes"]
     lines = [
@@ -134,14 +147,14 @@ def _corpora(result: Result) -> str:
          str(sum(one.bad_rows.values()))]
         for one in result.corpora
     ]  # fmt: skip
-    return "\n\n".join([_table(head, lines, numbers=6), *_bad_rows(result)])
+    return "\n\n".join(filter(None, [_table(head, lines, numbers=6), "\n".join(_bad_rows(result))]))
 
 
 def _bad_rows(result: Result) -> Iterator[str]:
     for one in result.corpora:
         for reason, count in one.bad_rows.items():
-            places = ", ".join(plain(place) for place in one.bad_examples.get(reason, []))
-            yield f"- {plain(one.name)}, {wording.counted(count, 'bad row')}: {plain(reason)}. First: {places or 'not kept'}"
+            places = ", ".join(plain(place) for place in one.bad_examples.get(reason, [])) or "not kept"
+            yield f"- {plain(one.name)}, {wording.counted(count, 'bad row')}: {plain(reason)}. First: {places}"
 
 
 def _cost(result: Result) -> str:
@@ -162,8 +175,7 @@ def _metrics(result: Result) -> str:
 
 def _stamp(result: Result) -> str:
     stamps = {
-        **{f"hash of {name}": value for name, value in result.hashes.items()},
-        **{f"hash of corpus {one.name}": one.hash for one in result.corpora},
+        **{f"hash of {name}": value for name, value in wording.hashes(result).items()},
         **result.machine,
     }
     plan = yaml.safe_dump(result.plan, sort_keys=False, allow_unicode=True, width=100)

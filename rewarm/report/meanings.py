@@ -11,9 +11,9 @@ from rewarm.report.wording import columns, control_rows, listed, signed
 CONTROLS = {
     "base": "the base, untouched",
     "new-only": "the same stages without replay: what learning costs when nothing holds the old",
-    "joint": "all text at once from the base: what waiting and training once would give",
+    "joint": "all new text at once, with as many tokens of old text: the usual upper bound, at twice the tokens",
     "same-data": "the same schedule on old text: what the learning rate alone does to the base",
-    "alone": "the base trained on the text of one stage: what a fresh start would learn",
+    "alone": "each later stage trained from the base: what a fresh start would learn (the last one is shown)",
 }
 FEW_DOCUMENTS = 30
 
@@ -105,9 +105,7 @@ def _own_limits(result: Result) -> list[str]:
         )
     proxies = [column.name for column in columns(result) if column.proxy]
     if proxies:
-        sentences.append(
-            f"{listed(proxies)} stands in for text that could not be had; the real text may differ."
-        )
+        sentences.append(f"{listed(proxies)} stands in for text that could not be had; the real text may differ.")
     if any((stage.get("replay") or {}).get("from") == "self" for stage in result.plan.get("stages", ())):
         sentences.append(
             "Some replayed text was sampled from the model itself: it holds what the model says, not facts."

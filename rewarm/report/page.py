@@ -27,7 +27,6 @@ def write(result: Result, directory: Path) -> Path:
 
     Each file appears whole or not at all, the page last. StorageError when the disk refuses.
     """
-    directory.mkdir(parents=True, exist_ok=True)
     page = directory / "report.html"
     _save(directory / "report.json", result.model_dump_json(indent=2) + "\n")
     _save(directory / "report.md", markdown(result))
@@ -37,9 +36,8 @@ def write(result: Result, directory: Path) -> Path:
 
 def _save(file: Path, text: str) -> None:
     try:
-        with tempfile.NamedTemporaryFile(
-            "w", encoding="utf-8", newline="\n", dir=file.parent, delete=False
-        ) as part:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8", newline="\n", dir=file.parent, delete=False) as part:
             try:
                 part.write(text)
                 part.flush()
@@ -50,9 +48,7 @@ def _save(file: Path, text: str) -> None:
                 os.unlink(part.name)
                 raise
     except OSError as error:
-        raise StorageError(
-            f"'{file}' was not written ({error.strerror}); free some space and run it again"
-        ) from error
+        raise StorageError(f"'{file}' was not written ({error.strerror}); free some space and run it again") from error
 
 
 def html(result: Result) -> str:
@@ -65,7 +61,7 @@ def html(result: Result) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        short=short, clock=clock, percent=wording.percent, share=wording.share, nats=wording.nats,
+        short=short, clock=clock, point=wording.point, share=wording.share, nats=wording.nats,
         brackets=wording.interval, counted=wording.counted,
     )  # fmt: skip
     return environment.get_template("report.html.j2").render(
@@ -85,9 +81,8 @@ def html(result: Result) -> str:
         bad_corpora=[facts for facts in result.corpora if facts.bad_rows],
         total=_total(result),
         metrics=meanings.metric_lines(result.metrics),
-        controls={
-            row.control: meanings.CONTROLS.get(row.control or "", "") for row in wording.control_rows(result)
-        },
+        controls={row.control: meanings.CONTROLS.get(row.control or "", "") for row in wording.control_rows(result)},
+        hashes=wording.hashes(result),
         limits=meanings.limits(result),
         plan=yaml.safe_dump(result.plan, sort_keys=False, allow_unicode=True, width=100),
     )
@@ -130,7 +125,7 @@ def _cell(result: Result, row: Row, column: Column) -> dict[str, Any] | None:
         "verdict": cell.verdict,
         "symbol": wording.SYMBOLS[cell.verdict],
         "tone": f"{cell.verdict}-{strength}" if (strength := wording.strength(cell)) else "neutral",
-        "percent": wording.percent(change.point) if change else "",
+        "percent": wording.point(change) if change else "",
         "interval": wording.interval(change) if change else "",
         "learned": column.stage is not None and row.stage == column.stage and row.kind != "control",
     }

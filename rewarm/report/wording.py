@@ -73,6 +73,11 @@ def control_rows(result: Result) -> list[Row]:
     return [row for row in result.rows if row.kind == "control"]
 
 
+def hashes(result: Result) -> dict[str, str]:
+    """Every hash of the run by name, those of its corpora included."""
+    return {**{f"corpus {facts.name}": facts.hash for facts in result.corpora}, **result.hashes}
+
+
 def signed(number: float, digits: int) -> str:
     """`+1.25` or `−1.25` with a true minus sign; `n/a` for no number."""
     if math.isnan(number):
@@ -83,23 +88,29 @@ def signed(number: float, digits: int) -> str:
     return text.lstrip("+-") if float(text) == 0 else text.replace("-", "−")
 
 
-def percent(fraction: float) -> str:
-    """`−12.3%`, or `+0.25%` below ten percent."""
-    return f"{_hundredths(fraction)}%" if math.isfinite(fraction) else _hundredths(fraction)
+def percent(fraction: float, digits: int = 2) -> str:
+    """`−8.25%`."""
+    return signed(100 * fraction, digits) + ("%" if math.isfinite(fraction) else "")
+
+
+def point(one: Change) -> str:
+    """The point estimate as it is printed beside its interval: `−12.3%`."""
+    return percent(one.point, _digits(one))
 
 
 def interval(one: Change) -> str:
     """`[−12.7, −11.9]`, in percent of the base's loss."""
-    return f"[{_hundredths(one.low)}, {_hundredths(one.high)}]"
+    return f"[{signed(100 * one.low, _digits(one))}, {signed(100 * one.high, _digits(one))}]"
 
 
-def _hundredths(fraction: float) -> str:
-    return signed(100 * fraction, 1 if abs(fraction) >= 0.1 else 2)
+def _digits(one: Change) -> int:
+    """Two decimals, but one where ten percent is reached; the same for a point and its bounds."""
+    return 1 if any(0.1 <= abs(part) < math.inf for part in (one.point, one.low, one.high)) else 2
 
 
 def percent_with_interval(one: Change | None) -> str:
     """`−12.3% [−12.7, −11.9]`, or `not scored`."""
-    return "not scored" if one is None else f"{percent(one.point)} {interval(one)}"
+    return "not scored" if one is None else f"{point(one)} {interval(one)}"
 
 
 def share(fraction: float) -> str:
@@ -129,9 +140,7 @@ def state(result: Result) -> str:
     tokens = short(result.final().tokens)
     if result.complete:
         return f"After {counted(stages, 'stage')} and {tokens} tokens"
-    return (
-        f"This run is not complete. After {stages} of {counted(planned, 'planned stage')} and {tokens} tokens"
-    )
+    return f"This run is not complete. After {stages} of {counted(planned, 'planned stage')} and {tokens} tokens"
 
 
 def verdict_sentence(result: Result) -> str:
@@ -145,10 +154,10 @@ def verdict_sentence(result: Result) -> str:
     sentences = [
         f"{state(result)}, the model {'; it '.join(learned)}."
         if learned
-        else f"{state(result)}, what the model learned is not known: no new corpus was watched.",
+        else f"{state(result)}, what the model learned is not known: no new corpus was scored.",
         f"On old text it {'; it '.join(kept)}."
         if kept
-        else "What it forgot is not known: no corpus of old text was watched.",
+        else "What it forgot is not known: no corpus of old text was scored.",
     ]
     return " ".join(sentences)
 

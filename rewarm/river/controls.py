@@ -22,17 +22,15 @@ def control_plan(plan: Plan, word: str) -> Plan | None:
     values["output_dir"] = f"{plan.output_dir}/controls/{word}"
     # The watch-list must keep its meaning: roles are fixed before stages change, and so is the held-out split.
     values["watch"] = [{**watch, "role": plan.role(watch["corpus"])} for watch in values["watch"]]
-    values["stages"] = {"new-only": _new_only, "joint": _joint, "same-data": _same_data, "alone": _alone}[
-        word
-    ](plan, values)
+    values["stages"] = {"new-only": _new_only, "joint": _joint, "same-data": _same_data, "alone": _alone}[word](
+        plan, values
+    )
     return from_values(values)
 
 
 def _new_only(plan: Plan, values: dict[str, Any]) -> list[dict[str, Any]]:
     if not any(stage.replay for stage in plan.stages):
-        raise UserError(
-            "control new-only repeats the plan itself: no stage has replay. Leave it out, or add replay"
-        )
+        raise UserError("control new-only repeats the plan itself: no stage has replay. Leave it out, or add replay")
     return [{**stage, "replay": None} for stage in values["stages"]]
 
 
@@ -40,7 +38,7 @@ def _old_corpus(plan: Plan, word: str) -> str:
     replayed = [stage.replay.from_ for stage in plan.stages if stage.replay and stage.replay.from_ != SELF]
     if not replayed:
         raise UserError(
-            f"control {word} needs an old corpus to train on: give some stage a replay from a corpus (its share may be small)"
+            f"control {word} needs an old corpus to train on: give some stage a replay from a corpus (a small share will do)"
         )
     return replayed[0]
 
@@ -92,7 +90,4 @@ def _same_data(plan: Plan, values: dict[str, Any]) -> list[dict[str, Any]]:
 def _alone(plan: Plan, values: dict[str, Any]) -> list[dict[str, Any]]:
     if len(plan.stages) < 2:
         raise UserError("control alone needs a second stage: the first one starts from the base anyway")
-    return [
-        {**stage, "from": "base", "optimizer_state": "reset", "release": None}
-        for stage in values["stages"][1:]
-    ]
+    return [{**stage, "from": "base", "optimizer_state": "reset", "release": None} for stage in values["stages"][1:]]

@@ -98,9 +98,7 @@ class RunDirectory:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise UserError(
-                    f"another rewarm process runs in '{self.root}': wait for it or stop it"
-                ) from None
+                raise UserError(f"another rewarm process runs in '{self.root}': wait for it or stop it") from None
             yield
 
 
@@ -108,9 +106,7 @@ def _changes(before: Any, after: Any, harmless: tuple[str, ...], path: str = "")
     if isinstance(before, Mapping) and isinstance(after, Mapping):
         for key in before.keys() | after.keys():
             if path or key not in harmless:
-                yield from _changes(
-                    before.get(key), after.get(key), harmless, f"{path}.{key}" if path else key
-                )
+                yield from _changes(before.get(key), after.get(key), harmless, f"{path}.{key}" if path else key)
     elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
         for index, (old, new) in enumerate(zip(before, after, strict=True)):
             yield from _changes(old, new, harmless, f"{path}.{index}")

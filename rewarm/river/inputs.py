@@ -49,9 +49,7 @@ class Inputs:
         """Takes in one more corpus to train on (the model's own samples), minus what is watched."""
         self.stores[corpus] = store
         nothing = np.zeros(store.documents, bool)
-        self.train_documents[corpus], self.copies[corpus] = training_documents(
-            store, nothing, self.watched_hashes
-        )
+        self.train_documents[corpus], self.copies[corpus] = training_documents(store, nothing, self.watched_hashes)
         self.held_out[corpus] = 0
 
 
@@ -119,9 +117,7 @@ def make_inputs(plan: Plan, run: RunDirectory, tell: Tell = silent) -> Inputs:
     check_files(plan)
     inputs = Inputs(plan, make_tokenizer(plan, run, tell))
     for name in used_corpora(plan):
-        inputs.stores[name] = prepare(
-            name, _corpus(plan, name), inputs.tokenizer, run.prepared, plan.bad_rows, tell
-        )
+        inputs.stores[name] = prepare(name, _corpus(plan, name), inputs.tokenizer, run.prepared, plan.bad_rows, tell)
     _split(inputs)
     return inputs
 

@@ -147,9 +147,7 @@ def _release(plan: Plan, stage: Stage, trunk: LegPlan) -> LegPlan:
         shares=trunk.shares,
         replayed=trunk.replayed,
         steps=steps,
-        schedule=build(
-            "schedules", {"type": "anneal", "shape": stage.release.shape, "floor": stage.release.floor}
-        ),
+        schedule=build("schedules", {"type": "anneal", "shape": stage.release.shape, "floor": stage.release.floor}),
         mixture=trunk.mixture,
         peak=trunk.peak,
         policy="keep",
@@ -166,7 +164,7 @@ def _check_epochs(plan: Plan, stage: Stage, leg: LegPlan, corpus_tokens: Callabl
         wanted = share * leg.tokens(plan.batch_tokens)
         if wanted > stage.max_epochs * held:
             raise UserError(
-                f"stage '{stage.name}' wants {wanted:,.0f} tokens of corpus '{corpus}', which holds {held:,} to train on: "
-                f"{wanted / max(1, held):.1f} passes, more than max_epochs {stage.max_epochs:g}. Lower the budget, add text, "
-                f"or set the stage's max_epochs"
+                f"stage '{stage.name}' wants {wanted:,.0f} tokens of corpus '{corpus}', which holds {held:,} to train "
+                f"on: {wanted / max(1, held):.1f} passes, more than max_epochs {stage.max_epochs:g}. Lower the budget, "
+                "add text, or set the stage's max_epochs"
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -60,7 +61,8 @@ def collect(
     rows = [row(BASE, BASE, base, base)]
     rows += _stage_rows(plan, run, planned, base)
     done = all(leg.name in run.finished() for leg in planned)
-    curves, probes, shares, costs = _leg_parts(plan, run, planned, "", facts)
+    parts = _LegParts()
+    parts.add(plan, run, planned, "", facts)
     alone: dict[str, Losses] = {}
     for word, directory, legs in controls:
         finished = directory.finished()
@@ -72,9 +74,7 @@ def collect(
             tokens = sum(finished[leg.name]["tokens"] for leg in legs if leg.name in finished)
             losses = scored(directory, last.name, base)
             rows.append(row(word, "control", losses, base, control=word, stage=last.stage, tokens=tokens))
-        more = _leg_parts(plan, directory, legs, word, facts)
-        for own, other in zip((curves, probes, shares, costs), more, strict=True):
-            own.extend(other)  # type: ignore[arg-type]
+        parts.add(plan, directory, legs, word, facts)
     return Result(
         rewarm=__version__,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -86,11 +86,11 @@ def collect(
         rows=rows,
         columns=_columns(plan, inputs),
         metrics=_metrics(plan, run, planned, base, alone),
-        curves=curves,
-        probes=probes,
-        shares=shares,
+        curves=parts.curves,
+        probes=parts.probes,
+        shares=parts.shares,
         corpora=[_corpus_facts(inputs, name, plan) for name in inputs.stores],
-        costs=costs,
+        costs=parts.costs,
         hashes=_hashes(run, inputs, planned),
         machine=facts["machine"],
         notes=[
@@ -115,52 +115,46 @@ def _stage_rows(plan: Plan, run: RunDirectory, planned: Sequence[LegPlan], base:
 def _columns(plan: Plan, inputs: Inputs) -> list[Column]:
     columns = []
     for corpus in inputs.watch_documents:
-        learned = [
-            stage.name for stage in plan.stages if any(portion.corpus == corpus for portion in stage.data)
-        ]
-        proxy = any(
-            stage.replay and stage.replay.from_ == corpus and stage.replay.proxy for stage in plan.stages
-        )
-        columns.append(
-            Column(name=corpus, role=plan.role(corpus), stage=learned[0] if learned else None, proxy=proxy)
-        )
+        learned = [stage.name for stage in plan.stages if any(portion.corpus == corpus for portion in stage.data)]
+        proxy = any(stage.replay and stage.replay.from_ == corpus and stage.replay.proxy for stage in plan.stages)
+        columns.append(Column(name=corpus, role=plan.role(corpus), stage=learned[0] if learned else None, proxy=proxy))
     return sorted(columns, key=lambda column: column.role == "new")
 
 
-def _leg_parts(
-    plan: Plan, run: RunDirectory, planned: Sequence[LegPlan], word: str, facts: dict[str, Any]
-) -> tuple[list[Curve], list[Probe], list[ShareOf], list[Cost]]:
-    curves, probes, shares, costs = [], [], [], []
-    finished = run.finished()
-    for leg in planned:
-        folder = run.training(leg.name)
-        before = leg.past_steps * plan.batch_tokens
-        entries = journal.read(folder / "journal.jsonl")
-        thin = entries[:: max(1, len(entries) // CURVE_POINTS)]
-        if thin:
-            curves.append(
-                Curve(
-                    run=word,
-                    leg=leg.name,
-                    tokens=[before + entry["tokens"] for entry in thin],
-                    loss=[entry["loss"] for entry in thin],
-                    rate=[entry["rate"] for entry in thin],
-                    norm=[entry["norm"] for entry in thin],
-                )
-            )
-        probes += [
-            Probe(run=word, leg=leg.name, tokens=before + entry["tokens"], losses=entry["losses"])
-            for entry in journal.read(folder / "scores.jsonl")
-        ]
-        if leg.name in finished:
-            shares += _shares(plan, leg, finished[leg.name], word, facts["trainable"])
-            costs.append(_cost(leg, finished[leg.name], word, facts))
-    return curves, probes, shares, costs
+@dataclass(slots=True)
+class _LegParts:
+    """What the legs of a run (`word` is "" for the main run) add to the result."""
+
+    curves: list[Curve] = field(default_factory=list)
+    probes: list[Probe] = field(default_factory=list)
+    shares: list[ShareOf] = field(default_factory=list)
+    costs: list[Cost] = field(default_factory=list)
+
+    def add(self, plan: Plan, run: RunDirectory, planned: Sequence[LegPlan], word: str, facts: dict[str, Any]) -> None:
+        """Reads the journals and the ledger of one run."""
+        finished = run.finished()
+        for leg in planned:
+            folder = run.training(leg.name)
+            before = leg.past_steps * plan.batch_tokens
+            self.curves += _curve(journal.read(folder / "journal.jsonl"), before, word, leg.name)
+            self.probes += [
+                Probe(run=word, leg=leg.name, tokens=before + entry["tokens"], losses=entry["losses"])
+                for entry in journal.read(folder / "scores.jsonl")
+            ]
+            if leg.name in finished:
+                self.shares += _shares(plan, leg, finished[leg.name], word, facts["trainable"])
+                self.costs.append(_cost(leg, finished[leg.name], word, facts))
 
 
-def _shares(
-    plan: Plan, leg: LegPlan, entry: dict[str, Any], word: str, trainable: dict[str, int]
-) -> list[ShareOf]:
+def _curve(entries: list[dict[str, Any]], before: int, word: str, leg: str) -> list[Curve]:
+    thin = entries[:: max(1, len(entries) // CURVE_POINTS)]
+    if not thin:
+        return []
+    columns = {name: [entry[name] for entry in thin] for name in ("loss", "rate", "norm")}
+    return [Curve(run=word, leg=leg, tokens=[before + entry["tokens"] for entry in thin], **columns)]
+
+
+def _shares(plan: Plan, leg: LegPlan, entry: dict[str, Any], word: str, trainable: dict[str, int]) -> list[ShareOf]:
     total = sum(entry["rows"].values())
     return [
         ShareOf(
@@ -217,9 +211,7 @@ def _hashes(run: RunDirectory, inputs: Inputs, planned: Sequence[LegPlan]) -> di
     finished = run.finished()
     hashes = {"tokenizer": inputs.tokenizer.hash}
     hashes |= {f"corpus {name}": store.hash for name, store in inputs.stores.items()}
-    hashes |= {
-        f"weights {leg.name}": finished[leg.name]["weights_sha256"] for leg in planned if leg.name in finished
-    }
+    hashes |= {f"weights {leg.name}": finished[leg.name]["weights_sha256"] for leg in planned if leg.name in finished}
     return hashes
 
 
@@ -233,9 +225,7 @@ def _metrics(
     """
     finished = run.finished()
     path = _path(planned)
-    tasks = [
-        [corpus for corpus in leg.shares if corpus in base and plan.role(corpus) == "new"] for leg in path
-    ]
+    tasks = [[corpus for corpus in leg.shares if corpus in base and plan.role(corpus) == "new"] for leg in path]
     ready = path and all(leg.name in finished for leg in path)
     old = [corpus for corpus in base if plan.role(corpus) == "old"]
     metrics: dict[str, Any] = {}

@@ -35,39 +35,44 @@ def run(plan: Plan, hooks: Hooks | None = None, command: str | None = None) -> R
     UserError when the plan or its input is wrong, Stopped when the hooks ask to stop, StorageError when a write fails.
     """
     hooks = hooks or Hooks()
-    directory = RunDirectory(plan.directory, Path(plan.prepared_dir) if plan.prepared_dir else None)
-    control_plans = {word: control_plan(plan, word) for word in plan.controls}
+    directory = RunDirectory(plan.directory, _prepared(plan))
+    control_plans = _control_plans(plan)
     with directory.locked():
         directory.claim(plan)
         inputs = make_inputs(plan, directory, hooks.tell)
         planned = legs(plan, inputs.trainable_tokens)
-        controls: Controls = []
-        for word, other in control_plans.items():
-            if other is not None:
-                controls.append((word, directory.control(word), legs(other, inputs.trainable_tokens)))
+        controls = _controls(control_plans, directory, inputs)
         facts = _base_facts(plan, directory, inputs, hooks, command)
         train_legs(inputs, directory, planned, hooks)
         _report(plan, directory, inputs, planned, controls, facts)
         for word, control, control_legs in controls:
-            _run_control(control_plans[word], control, directory, inputs, control_legs, hooks)  # type: ignore[arg-type]
+            _run_control(control_plans[word], control, directory, inputs, control_legs, hooks)
         return _report(plan, directory, inputs, planned, controls, facts)
 
 
 def report(root: Path, hooks: Hooks | None = None) -> Result:
     """Writes the report of a run directory again, from what it holds, finished or not."""
     hooks = hooks or Hooks()
-    found = RunDirectory(root)
-    plan = found.resolved()
-    directory = RunDirectory(root, Path(plan.prepared_dir) if plan.prepared_dir else None)
+    plan = RunDirectory(root).resolved()
+    directory = RunDirectory(root, _prepared(plan))
     inputs = make_inputs(plan, directory, hooks.tell)
-    planned = legs(plan, inputs.trainable_tokens)
-    controls: Controls = []
-    for word in plan.controls:
-        other = control_plan(plan, word)
-        if other is not None:
-            controls.append((word, directory.control(word), legs(other, inputs.trainable_tokens)))
+    controls = _controls(_control_plans(plan), directory, inputs)
     facts = _base_facts(plan, directory, inputs, hooks, None)
-    return _report(plan, directory, inputs, planned, controls, facts)
+    return _report(plan, directory, inputs, legs(plan, inputs.trainable_tokens), controls, facts)
+
+
+def _prepared(plan: Plan) -> Path | None:
+    return Path(plan.prepared_dir) if plan.prepared_dir else None
+
+
+def _control_plans(plan: Plan) -> dict[str, Plan]:
+    """The plan of each control that is a run of its own; UserError when one makes no sense for this plan."""
+    plans = {word: control_plan(plan, word) for word in plan.controls}
+    return {word: other for word, other in plans.items() if other is not None}
+
+
+def _controls(plans: dict[str, Plan], directory: RunDirectory, inputs: Inputs) -> Controls:
+    return [(word, directory.control(word), legs(other, inputs.trainable_tokens)) for word, other in plans.items()]
 
 
 def _run_control(

@@ -32,7 +32,7 @@ from rewarm.tokens.prepare import Tell, prepare, silent
 from rewarm.training import checkpoint
 from rewarm.training.journal import Journal
 from rewarm.training.loop import Due, Leg, Outcome, train
-from rewarm.training.machine import choose_device, choose_precision, micro_batch_tokens, seconds_of
+from rewarm.training.machine import choose_precision, micro_batch_tokens, on_device, seconds_of
 from rewarm.training.optimizer import AdamWOptions, Optimizer
 from rewarm.types import Stopped
 
@@ -56,7 +56,7 @@ def base_model(plan: Plan, inputs: Inputs, run: RunDirectory) -> PreTrainedModel
         model = load_model(plan.base, plan.revision)
     check_vocabulary(model, inputs.tokenizer)
     check_length(model, plan.seq_len)
-    return model.to(choose_device())  # type: ignore[arg-type]
+    return on_device(model)
 
 
 def train_legs(inputs: Inputs, run: RunDirectory, planned: list[LegPlan], hooks: Hooks) -> None:
@@ -81,9 +81,7 @@ def train_legs(inputs: Inputs, run: RunDirectory, planned: list[LegPlan], hooks:
             run.record("note", leg=leg.name, text=note)
         if outcome.stopped:
             run.record("stopped", leg=leg.name, step=outcome.steps)
-            raise Stopped(
-                f"stopped at step {outcome.steps} of {leg.name}; saved. The same command goes on from there"
-            )
+            raise Stopped(f"stopped at step {outcome.steps} of {leg.name}; saved. The same command goes on from there")
         _finish(inputs, run, leg, planned, model, outcome, hooks)
 
 
@@ -116,12 +114,10 @@ def _finish(
 def _start_model(inputs: Inputs, run: RunDirectory, leg: LegPlan) -> PreTrainedModel:
     if leg.start == BASE:
         return base_model(inputs.plan, inputs, run)
-    return load_model(str(run.model(leg.start))).to(choose_device())  # type: ignore[arg-type]
+    return on_device(load_model(str(run.model(leg.start))))
 
 
-def add_samples(
-    inputs: Inputs, run: RunDirectory, leg: LegPlan, model: PreTrainedModel, hooks: Hooks
-) -> None:
+def add_samples(inputs: Inputs, run: RunDirectory, leg: LegPlan, model: PreTrainedModel, hooks: Hooks) -> None:
     """Replay from the model itself: samples its text (once, before the leg) and adds it as a corpus."""
     name = leg.replayed
     if name is None or not name.startswith(SELF_CORPUS) or name in inputs.stores:
@@ -149,9 +145,7 @@ def _rows(inputs: Inputs, planned: list[LegPlan], leg: LegPlan) -> StageRows:
 
 def _draw(plan: Plan, leg: LegPlan) -> Any:
     assert isinstance(leg.mixture, Mixture)
-    return draw(
-        leg.mixture, leg.shares, leg.steps, plan.batch_tokens // plan.seq_len, seed_of(plan.seed, leg.name)
-    )
+    return draw(leg.mixture, leg.shares, leg.steps, plan.batch_tokens // plan.seq_len, seed_of(plan.seed, leg.name))
 
 
 def _rows_used(inputs: Inputs, planned: list[LegPlan], leg: LegPlan) -> dict[str, int]:
@@ -167,9 +161,7 @@ def _rows_used(inputs: Inputs, planned: list[LegPlan], leg: LegPlan) -> dict[str
     return used
 
 
-def _loop_leg(
-    inputs: Inputs, run: RunDirectory, planned: list[LegPlan], leg: LegPlan, last_rate: float
-) -> Leg:
+def _loop_leg(inputs: Inputs, run: RunDirectory, planned: list[LegPlan], leg: LegPlan, last_rate: float) -> Leg:
     plan = inputs.plan
     assert isinstance(leg.schedule, Schedule)
     rows = _rows(inputs, planned, leg)

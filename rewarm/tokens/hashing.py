@@ -18,9 +18,7 @@ _MASK = (1 << 64) - 1
 
 def text_hash(text: str) -> int:
     """64 bits of BLAKE2b of the UTF-8 text."""
-    return int.from_bytes(
-        hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little"
-    )
+    return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
 
 
 def seed_of(*parts: int | str) -> int:

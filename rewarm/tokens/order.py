@@ -37,9 +37,7 @@ def watch_documents(store: Store, chosen: NDArray[np.bool_], tokens: int) -> Ind
     return order[: max(1, int(np.searchsorted(total, tokens, side="right")))]
 
 
-def training_documents(
-    store: Store, chosen: NDArray[np.bool_], watched: NDArray[np.uint64]
-) -> tuple[Indices, int]:
+def training_documents(store: Store, chosen: NDArray[np.bool_], watched: NDArray[np.uint64]) -> tuple[Indices, int]:
     """Documents to train on, and how many more were left out because their text is watched in some corpus."""
     copies = np.isin(np.asarray(store.hashes), watched) & ~chosen
     return np.flatnonzero(~chosen & ~copies), int(copies.sum())
@@ -54,7 +52,7 @@ class Segment:
 
 
 class DocumentStream:
-    """Documents of a store end to end, reshuffled each epoch; any position is found without reading what precedes it."""
+    """Documents of a store end to end, reshuffled each epoch; any position is found without reading what precedes."""
 
     def __init__(self, store: Store, documents: Indices, seed: int, name: str) -> None:
         self.store = store
@@ -62,16 +60,12 @@ class DocumentStream:
         self.seed = seed_of(seed, name)
         self.tokens = int(store.lengths[documents].sum())
         if self.tokens == 0:
-            raise UserError(
-                f"corpus '{name}' has no document left to train on: all are held out or watched elsewhere"
-            )
+            raise UserError(f"corpus '{name}' has no document left to train on: all are held out or watched elsewhere")
         self._epoch = lru_cache(maxsize=2)(self._shuffle)
 
     def _shuffle(self, epoch: int) -> tuple[Indices, Indices]:
         """Documents of an epoch in order (N,), and where each starts, with the end appended (N+1,)."""
-        order = self.documents[
-            shuffled(np.asarray(self.store.hashes)[self.documents], seed_of(self.seed, epoch))
-        ]
+        order = self.documents[shuffled(np.asarray(self.store.hashes)[self.documents], seed_of(self.seed, epoch))]
         starts = np.zeros(len(order) + 1, np.int64)
         np.cumsum(self.store.lengths[order], out=starts[1:])
         return order, starts

@@ -44,17 +44,14 @@ def windows(store: Store, document: int, length: int) -> list[Segment]:
     """A document cut into windows of at most `length` tokens; each token but the first is a target exactly once."""
     ids = store.ids(document)
     return [
-        Segment(ids[start : start + length + 1], min(length, len(ids) - start))
-        for start in range(0, len(ids), length)
+        Segment(ids[start : start + length + 1], min(length, len(ids) - start)) for start in range(0, len(ids), length)
     ]
 
 
 def fit(store: Store, documents: Indices, length: int) -> list[list[tuple[int, Segment]]]:
-    """Rows for scoring: every window of every document, first-fit by decreasing length, each with its document's index."""
+    """Rows for scoring: every window of every document, first-fit by decreasing length, with its document's index."""
     pieces = [
-        (index, window)
-        for index, document in enumerate(documents)
-        for window in windows(store, document, length)
+        (index, window) for index, document in enumerate(documents) for window in windows(store, document, length)
     ]
     pieces.sort(key=lambda piece: -piece[1].length)
     rows: list[list[tuple[int, Segment]]] = []

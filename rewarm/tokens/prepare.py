@@ -71,9 +71,7 @@ def prepare(
         check_budget(name, bad, bad_limit)
         if writer.documents == 0:
             where = ", ".join(str(file) for file in corpus.files()[:3]) or "its source"
-            raise UserError(
-                f"corpus '{name}' is empty: {bad.rows} rows read from {where}, no document among them"
-            )
+            raise UserError(f"corpus '{name}' is empty: {bad.rows} rows read from {where}, no document among them")
         writer.manifest = {
             "corpus": name,
             "options": corpus.described(),

@@ -61,10 +61,7 @@ class StoreWriter:
         """Appends documents: their ids, UTF-8 sizes, text hashes and held-out keys."""
         try:
             for document in ids:
-                if (
-                    self._shards[-1]["tokens"]
-                    and self._shards[-1]["tokens"] + len(document) > self.shard_tokens
-                ):
+                if self._shards[-1]["tokens"] and self._shards[-1]["tokens"] + len(document) > self.shard_tokens:
                     self._close_shard()
                     self._open_shard()
                 data = document.tobytes()
@@ -122,9 +119,7 @@ class Store:
         self.groups = self._column("groups")
         dtype = np.dtype(self.manifest["dtype"])
         self._shards = [
-            np.memmap(folder / shard["file"], dtype=dtype, mode="r")
-            if shard["tokens"]
-            else np.zeros(0, dtype)
+            np.memmap(folder / shard["file"], dtype=dtype, mode="r") if shard["tokens"] else np.zeros(0, dtype)
             for shard in self.manifest["shards"]
         ]
         self._starts = np.cumsum([0, *(int(shard["tokens"]) for shard in self.manifest["shards"])])
@@ -143,9 +138,7 @@ class Store:
     @property
     def hash(self) -> str:
         """A digest of every shard's digest: the same tokens in the same order give the same hash."""
-        return hashlib.sha256(
-            "".join(shard["blake2b"] for shard in self.manifest["shards"]).encode()
-        ).hexdigest()
+        return hashlib.sha256("".join(shard["blake2b"] for shard in self.manifest["shards"]).encode()).hexdigest()
 
     def ids(self, document: int, start: int = 0, stop: int | None = None) -> NDArray[Any]:
         """Token ids `start` to `stop` of one document, without copying."""

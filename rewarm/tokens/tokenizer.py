@@ -34,9 +34,7 @@ class TextTokenizer:
 
         file = folder / "tokenizer.json"
         if not file.is_file():
-            raise UserError(
-                f"'{folder}' holds no tokenizer.json: rewarm needs a fast (tokenizers library) tokenizer"
-            )
+            raise UserError(f"'{folder}' holds no tokenizer.json: rewarm needs a fast (tokenizers library) tokenizer")
         self._tokenizer: Tokenizer = Tokenizer.from_file(str(file))
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
@@ -108,8 +106,8 @@ def train(texts: Iterable[str], vocab_size: int, folder: Path) -> None:
     from transformers import PreTrainedTokenizerFast
 
     tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # type: ignore[assignment]
-    tokenizer.decoder = decoders.ByteLevel()  # type: ignore[assignment]
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
     special = ["<|bos|>", "<|eos|>", "<|pad|>"]
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,
@@ -118,9 +116,7 @@ def train(texts: Iterable[str], vocab_size: int, folder: Path) -> None:
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer=trainer)
-    tokenizer.post_processor = processors.TemplateProcessing(  # type: ignore[assignment]
-        single="<|bos|> $A", special_tokens=[("<|bos|>", 0)]
-    )
+    tokenizer.post_processor = processors.TemplateProcessing(single="<|bos|> $A", special_tokens=[("<|bos|>", 0)])
     PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, bos_token=special[0], eos_token=special[1], pad_token=special[2]
     ).save_pretrained(folder)

@@ -56,8 +56,8 @@ def write(folder: Path, step: int, model: nn.Module, optimizer: Optimizer, key: 
     except (OSError, SafetensorError) as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise StorageError(
-            f"checkpoint at step {step} could not be written to '{folder}': {error}. The checkpoints before it are whole: "
-            "make room and run the same command again"
+            f"checkpoint at step {step} could not be written to '{folder}': {error}. The checkpoints before it are "
+            "whole: make room and run the same command again"
         ) from error
     return target
 
@@ -115,8 +115,9 @@ def latest(folder: Path, key: str, notes: list[str]) -> Path | None:
             continue
         if marker["key"] != key:
             raise UserError(
-                f"'{candidate}' was written by another plan or from other data (key {marker['key'][:12]}, now {key[:12]}): "
-                "going on would train on something else. Restore the plan and its data, or give another output_dir"
+                f"'{candidate}' was written by another plan or from other data (key {marker['key'][:12]}, now "
+                f"{key[:12]}): going on would train on something else. Restore the plan and its data, or give another "
+                "output_dir"
             )
         return candidate
     return None

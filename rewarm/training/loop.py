@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -96,8 +97,9 @@ def train(
         probe = optimizer.probe() if logged and rate > 0 else None
         if not bool(torch.isfinite(norm)):
             raise NonFinite(
-                f"{leg.name}: step {step} has loss {float(loss):.4g} and gradient norm {float(norm):.4g}; the update was "
-                f"not made. Its rows are those of step {step} of '{leg.folder}'. Lower learning_rate, or look at the data"
+                f"{leg.name}: step {step} has loss {float(loss):.4g} and gradient norm {float(norm):.4g}; the update "
+                f"was not made. Its rows are those of step {step} of '{leg.folder}'. Lower learning_rate, or look at "
+                "the data"
             )
         optimizer.step(rate)
         if probe is not None:
@@ -106,11 +108,11 @@ def train(
         meter.add(step, loss, norm, rate, sum(batch.num_targets for batch in batches))
         for item in due:
             if step % item.every == 0 and leg.rows.steps - step > item.every // 2:
-                meter.pause(lambda item=item: item.action(model, step))  # type: ignore[misc]
+                meter.pause(partial(item.action, model, step))
                 model.train()
         outcome.stopped = stop() and step < leg.rows.steps
         if outcome.stopped or step == leg.rows.steps or (leg.save_steps and step % leg.save_steps == 0):
-            meter.pause(lambda: _save(leg, step, model, optimizer))  # noqa: B023
+            meter.pause(partial(_save, leg, step, model, optimizer))
         if outcome.stopped:
             break
     meter.close(step)
@@ -137,7 +139,7 @@ def _accumulate(
     for batch in batches:
         with torch.autocast(device.type, precision, enabled=precision != torch.float32):
             loss = objective.loss_sum(batch)
-        (loss / max(1, num_targets)).backward()  # type: ignore[no-untyped-call]
+        (loss / max(1, num_targets)).backward()
         total += loss.detach()
     return total / max(1, num_targets), optimizer.clip()
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psutil
 import torch
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from rewarm.plan import Plan
@@ -21,6 +22,12 @@ GPU_MICRO_TOKENS = 16384
 def choose_device() -> torch.device:
     """The first CUDA device if there is one, otherwise the CPU."""
     return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
+
+
+def on_device(model: PreTrainedModel) -> PreTrainedModel:
+    """The model, moved to the chosen device."""
+    model.to(choose_device())  # type: ignore[arg-type]
+    return model
 
 
 def choose_precision(asked: str) -> torch.dtype:
@@ -47,12 +54,10 @@ def micro_batch_tokens(plan: Plan) -> int:
 
 
 def matmul_parameters(model: PreTrainedModel) -> int:
-    """Weights that take part in matrix products for every token: all matrices but the input embedding, plus the head."""
-    embedding = model.get_input_embeddings().weight
+    """Weights in matrix products for every token: all matrices but the input embedding, plus the head."""
+    embedding: Tensor = model.get_input_embeddings().weight  # type: ignore[assignment]
     head = model.get_output_embeddings()
-    total = sum(
-        weight.numel() for weight in model.parameters() if weight.ndim == 2 and weight is not embedding
-    )
+    total = sum(weight.numel() for weight in model.parameters() if weight.ndim == 2 and weight is not embedding)
     tied = head is not None and head.weight is embedding
     return total + (embedding.numel() if tied else 0)
 
@@ -69,7 +74,7 @@ def flops_per_token(model: PreTrainedModel, seq_len: int) -> float:
 
 
 def matmul_rate(rows: int, width: int, precision: torch.dtype, seconds: float = 0.3) -> float:
-    """FLOP/s of a plain matrix product (rows x width times width x 4 width): the limit that training is held against."""
+    """FLOP/s of a plain matrix product (rows x width times width x 4 width): the limit training is held against."""
     device = choose_device()
     left = torch.randn(rows, width, device=device, dtype=precision)
     right = torch.randn(width, 4 * width, device=device, dtype=precision)

@@ -23,9 +23,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
     the loss, chunk by chunk, in one reused buffer."""
 
     @staticmethod
-    def forward(
-        ctx: Any, hidden_ND: Tensor, weight_VD: Tensor, bias_V: Tensor | None, targets_N: Tensor
-    ) -> Tensor:
+    def forward(ctx: Any, hidden_ND: Tensor, weight_VD: Tensor, bias_V: Tensor | None, targets_N: Tensor) -> Tensor:
         count, vocabulary = hidden_ND.shape[0], weight_VD.shape[0]
         rows = max(1, min(count, CHUNK_BYTES // (4 * vocabulary)))
         buffer = torch.empty((rows, vocabulary), dtype=hidden_ND.dtype, device=hidden_ND.device)
@@ -64,7 +62,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
 
 
 def has_plain_head(model: PreTrainedModel) -> bool:
-    """Whether the logits are exactly a linear map of the last hidden state (no soft-capping, scaling or extra layer)."""
+    """Whether the logits are exactly a linear map of the last hidden state (no capping, scaling or extra layer)."""
     head = model.get_output_embeddings()
     if not isinstance(head, torch.nn.Linear) or model.base_model is model:
         return False
@@ -112,7 +110,7 @@ class Objective:
         hidden_ND = hidden_BTD.flatten(0, 1).index_select(0, chosen_N)
         head: torch.nn.Linear = self.model.get_output_embeddings()
         weight_VD = head.weight.to(hidden_ND.dtype)
-        result: Tensor = _ChunkedCrossEntropy.apply(
+        result: Tensor = _ChunkedCrossEntropy.apply(  # type: ignore[no-untyped-call]
             hidden_ND, weight_VD, head.bias, targets_BT.flatten().index_select(0, chosen_N)
         )
         return result
@@ -125,9 +123,7 @@ class Objective:
         losses = torch.zeros(flat_N.shape, dtype=torch.float32, device=flat_N.device)
         if not self.chunked:
             logits_NV = self.model(**self._inputs(batch)).logits.flatten(0, 1).float()
-            losses = torch.nn.functional.cross_entropy(
-                logits_NV, flat_N, ignore_index=NO_TARGET, reduction="none"
-            )
+            losses = torch.nn.functional.cross_entropy(logits_NV, flat_N, ignore_index=NO_TARGET, reduction="none")
             return losses.view_as(targets_BT)
         hidden_ND = self.model.base_model(**self._inputs(batch)).last_hidden_state.flatten(0, 1)
         head: torch.nn.Linear = self.model.get_output_embeddings()

@@ -31,9 +31,7 @@ class Optimizer:
 
     def __init__(self, model: nn.Module, options: AdamWOptions) -> None:
         self.options = options
-        self.named = {
-            name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad
-        }
+        self.named = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
         matrices = [parameter for parameter in self.named.values() if parameter.ndim >= 2]
         vectors = [parameter for parameter in self.named.values() if parameter.ndim < 2]
         groups = [
@@ -50,9 +48,7 @@ class Optimizer:
 
     def clip(self) -> Tensor:
         """Clips the gradients to the plan's norm in place; the norm before clipping (a scalar, on the device)."""
-        return torch.nn.utils.clip_grad_norm_(
-            list(self.named.values()), self.options.max_grad_norm, foreach=True
-        )
+        return torch.nn.utils.clip_grad_norm_(list(self.named.values()), self.options.max_grad_norm, foreach=True)
 
     def step(self, rate: float) -> None:
         """One update at `rate`; gradients are released afterwards."""
@@ -83,9 +79,7 @@ class Optimizer:
             first = state[f"exp_avg.{name}"]
             self.adamw.state[parameter] = {
                 "step": state[f"step.{name}"].clone().to(torch.float32),
-                "exp_avg": (first if policy == "keep" else torch.zeros_like(first))
-                .to(parameter.device)
-                .clone(),
+                "exp_avg": (first if policy == "keep" else torch.zeros_like(first)).to(parameter.device).clone(),
                 "exp_avg_sq": state[f"exp_avg_sq.{name}"].to(parameter.device).clone(),
             }
 

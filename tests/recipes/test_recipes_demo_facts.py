@@ -1,4 +1,4 @@
-"""The invented world: one object for each fact, documents that agree with the table, changes that are counted."""
+"""The invented world: one object a fact, documents that agree with the table, changes that are counted."""
 
 import re
 from collections import Counter
@@ -99,7 +99,7 @@ def test_statements_and_openings_of_a_fact() -> None:
 def test_a_year_changes_a_third_of_what_can_change_and_nothing_else(year: int) -> None:
     before, after = world(year=year - 1), world(year=year)
     pairs = [(one, other) for one, other in zip(before, after, strict=True) if one != other]
-    # 2 relations of 16 towns, 24 people, 10 houses, 10 roads and 1 of 8 feasts can change: 128; a third is 43.
+    # 2 relations of 16 towns, 24 people, 10 houses and 10 roads, 1 of 8 feasts: 128; a third is 43.
     assert len(pairs) == 43
     for one, other in pairs:
         assert (one.subject, one.relation) == (other.subject, other.relation)

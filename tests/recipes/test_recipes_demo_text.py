@@ -13,9 +13,7 @@ from rewarm.recipes.demo_facts import RELATIONS
 from rewarm.recipes.demo_text import code, docstrings, old, prose, write
 from rewarm.types import UserError
 
-LONG_SENTENCE = (
-    "This is a sentence of the reference that the reader should be able to read without any trouble. "
-)
+LONG_SENTENCE = "This is a sentence of the reference that the reader should be able to read without any trouble. "
 
 
 @pytest.fixture(scope="module")
@@ -67,9 +65,7 @@ def test_only_a_file_with_other_content_is_written_again(tmp_path: Path) -> None
         ("code", 60, 1_000_000, 1_700_000),
     ],
 )
-def test_sizes_and_fields(
-    written: dict[str, Path], name: str, fewest: int, least_bytes: int, most_bytes: int
-) -> None:
+def test_sizes_and_fields(written: dict[str, Path], name: str, fewest: int, least_bytes: int, most_bytes: int) -> None:
     found = rows(written[name])
     assert len(found) >= fewest
     assert least_bytes <= sum(len(row["text"].encode()) for row in found) <= most_bytes
@@ -198,9 +194,7 @@ def test_each_paragraph_of_the_real_library_is_there_once() -> None:
     found = old(Path(sysconfig.get_path("stdlib")))
     counts = Counter(paragraph for one in found for paragraph in one.text.split("\n\n"))
     assert counts.most_common(1)[0][1] == 1
-    assert not [
-        one.id for one in found if re.search(r"^[ \t]*>>>", one.text, re.MULTILINE) or "::=" in one.text
-    ]
+    assert not [one.id for one in found if re.search(r"^[ \t]*>>>", one.text, re.MULTILINE) or "::=" in one.text]
 
 
 def test_a_library_without_source_is_a_users_error(tmp_path: Path) -> None:
@@ -242,9 +236,7 @@ def test_a_long_file_is_cut_after_a_whole_line(heron: Path) -> None:
 
 def test_code_stops_before_the_cap(heron: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for letter in "abcd":
-        (heron / f"{letter}.py").write_text(
-            f"def {letter}():\n" + "    # up\n" * 49
-        )  # 9 + 49 * 9 = 450 bytes
+        (heron / f"{letter}.py").write_text(f"def {letter}():\n" + "    # up\n" * 49)  # 9 + 49 * 9 = 450 bytes
     (heron / "fly.py").unlink()
     whole = [one.id for one in code()]
     assert sorted(whole) == ["heron/a.py", "heron/b.py", "heron/c.py", "heron/d.py"]

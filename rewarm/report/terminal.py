@@ -1,0 +1,72 @@
+"""Result -> the verdict and the matrix for a terminal, right at 80 columns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from rewarm.quantities import short
+from rewarm.report import wording
+from rewarm.report.result import Column, Result, Row, Verdict
+
+# Four intervals of 14 characters beside a name of 14 fill 80 columns.
+_COLUMNS_AT_ONCE = 4
+_WIDTH = 14
+_STYLES: dict[Verdict, str] = {"better": "bold blue", "worse": "bold dark_orange3", wording.NOISE: "dim", "base": ""}
+
+
+def table(result: Result) -> RenderableType:
+    """The verdict sentence, then every model on every watched corpus: change of loss in percent of the base's, its
+    95% interval, coloured by verdict. More than four corpora go into tables one below the other."""
+    ordered = wording.columns(result)
+    parts: list[RenderableType] = [Text(wording.verdict_sentence(result)), Text()]
+    for start in range(0, len(ordered), _COLUMNS_AT_ONCE):
+        parts += [_matrix(result, ordered[start : start + _COLUMNS_AT_ONCE]), Text()]
+    legend = Text("Loss per byte against the base, 95% intervals. ")
+    legend.append("▼ better", _STYLES["better"]).append("  ")
+    legend.append("▲ worse", _STYLES["worse"]).append("  ")
+    legend.append("≈ noise", _STYLES[wording.NOISE])
+    return Group(*parts, legend)
+
+
+def path_line(page: Path) -> Text:
+    """Where the report is, as the last line of a verb: `Report: runs/demo/report.html`."""
+    return Text.assemble("Report: ", (str(page), "bold"), overflow="fold")
+
+
+def _matrix(result: Result, columns: list[Column]) -> Table:
+    matrix = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    matrix.add_column("model", max_width=_WIDTH, overflow="fold")
+    for column in columns:
+        head = Text.assemble(column.name, "\n", (f"{column.role}{', proxy' if column.proxy else ''}", "dim"))
+        matrix.add_column(head, min_width=_WIDTH, max_width=_WIDTH + 2, overflow="fold")
+    for rows in (wording.own_rows(result), wording.control_rows(result)):
+        matrix.add_section()
+        for row in rows:
+            matrix.add_row(_model(row), *(_cell(result, row, column.name) for column in columns))
+    return matrix
+
+
+def _model(row: Row) -> Text:
+    note = {"base": "untouched", "control": "control", "release": "release"}.get(
+        row.kind, f"{short(row.tokens)} tokens"
+    )
+    return Text.assemble(row.name, "\n", (note, "dim"))
+
+
+def _cell(result: Result, row: Row, column: str) -> Text:
+    cell, change = row.cells.get(column), wording.change(result, row, column)
+    if cell is None or change is None:
+        return Text("not scored", "dim")
+    if cell.verdict == "base":
+        return Text.assemble(wording.nats(cell.loss), "\n", ("nats/byte", "dim"))
+    style = _STYLES[cell.verdict]
+    return Text.assemble(
+        (f"{wording.SYMBOLS[cell.verdict]} {wording.point(change)}", style),
+        "\n",
+        (wording.interval(change), "dim"),
+    )
