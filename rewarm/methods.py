@@ -11,9 +11,10 @@ import difflib
 import importlib
 import inspect
 import pkgutil
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -23,9 +24,15 @@ Kind = TypeVar("Kind", bound=BaseModel)
 
 
 class Options(BaseModel):
-    """Base of everything a plan holds: frozen, and an unknown key is an error."""
+    """Base of everything a plan holds: frozen, an unknown key is an error, and numbers are finite.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    A key that is a word of Python, such as `from`, is a keyword argument with an underscore after it.
+    """
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False, validate_by_name=True,
+        validate_by_alias=True,
+    )  # fmt: skip
 
 
 class Method(Options):
@@ -38,7 +45,7 @@ class Method(Options):
 
     def described(self) -> dict[str, Any]:
         """The method as a plan writes it: its `type` and every option."""
-        return {"type": self.method_name(), **self.model_dump(mode="json")}
+        return {"type": self.method_name(), **self.model_dump(mode="json", by_alias=True)}
 
 
 def nearest(word: str, allowed: Iterable[str], synonyms: Mapping[str, str] | None = None) -> str:
@@ -77,16 +84,25 @@ def find(folder: str, name: str) -> type[Method]:
     return methods[key]
 
 
+class Faults(UserError):
+    """Every fault of one value: the path of its key, from that value on, and what is wrong."""
+
+    def __init__(self, faults: Iterable[tuple[str, str]], where: str = "") -> None:
+        self.faults = [(_joined(where, path), sentence) for path, sentence in faults]
+        super().__init__("\n".join(_line(path, sentence) for path, sentence in self.faults))
+
+
 def build(folder: str, value: Any, where: str = "") -> Method:
-    """A method from a plan's value: its name alone, or a mapping with `type` and the method's options."""
+    """A method from a plan's value: its name alone, or a mapping with `type` and the method's options.
+
+    UserError when there is no such method or an option is wrong; `where` is the path of the value in the plan.
+    """
     if isinstance(value, Method):
         return value
     options = {"type": value} if isinstance(value, str) else value
     if not isinstance(options, Mapping) or not isinstance(options.get("type"), str):
-        raise UserError(
-            f"{where or folder}: give a name or a mapping with 'type', got {value!r}. "
-            f"Known: {', '.join(known(folder))}."
-        )
+        sentence = f"give a name or a mapping with 'type', got {value!r}. Known: {', '.join(known(folder))}"
+        raise Faults([("", sentence)], where or folder)
     method = find(folder, options["type"])
     fields = {key: item for key, item in options.items() if key != "type"}
     return checked(method, fields, where or f"{folder}.{options['type']}")
@@ -97,40 +113,66 @@ def checked(kind: type[Kind], fields: Mapping[str, Any], where: str = "") -> Kin
     try:
         return kind.model_validate(dict(fields))
     except ValidationError as error:
-        raise UserError("\n".join(explain(error, kind, where))) from None
+        raise Faults(explain(error, kind), where) from None
 
 
-def explain(error: ValidationError, kind: type[BaseModel], where: str) -> list[str]:
-    """One sentence per fault: the key's path, what was given, what is allowed."""
-    sentences = []
+def explain(error: ValidationError, kind: type[BaseModel]) -> list[tuple[str, str]]:
+    """Each fault as the path of its key and a sentence: what was given, what is allowed."""
+    found: list[tuple[str, str, str]] = []
     for fault in error.errors():
-        path = ".".join(part for part in [where, *(str(part) for part in fault["loc"])] if part)
-        if fault["type"] == "extra_forbidden":
-            holder = _model_at(kind, fault["loc"][:-1])
-            synonyms = getattr(holder, "SYNONYMS", None)
-            sentences.append(
-                f"{path}: unknown key. {nearest(str(fault['loc'][-1]), _keys(holder), synonyms)}"
-            )
-        elif fault["type"] == "missing":
-            sentences.append(f"{path}: required, and not given.")
+        unknown = fault["type"] == "extra_forbidden"
+        path, holder = _place(kind, fault["loc"][:-1] if unknown else fault["loc"])
+        inner = fault.get("ctx", {}).get("error")
+        if unknown:
+            key = str(fault["loc"][-1])
+            found.append(("", _joined(path, key), f"unknown key. {_right_place(kind, holder, key)}"))
+        elif isinstance(inner, Faults):
+            found += [("", _joined(path, inner_path), sentence) for inner_path, sentence in inner.faults]
         else:
-            message = fault["msg"].removeprefix("Value error, ")
-            given = "" if isinstance(fault["input"], dict | list) else f" (given: {fault['input']!r})"
-            sentences.append(f"{path}: {message}{given}.")
-    return sentences
+            found += [(fault["type"], path, sentence) for sentence in _sentences(fault, holder)]
+    return [(path, sentence) for kind_, path, sentence in found if not _is_echo(kind_, path, found)]
+
+
+def _is_echo(kind: str, path: str, found: list[tuple[str, str, str]]) -> bool:
+    """Whether a fault only repeats another: a choice of types that was not meant, a list left empty by its items."""
+    louder = {"too_short": {"too_short"}, "string_type": {"string_type"}, "model_type": {"string_type", "model_type"}}
+    return kind in louder and any(
+        other.startswith(f"{path}.") or (other == path and other_kind not in louder[kind])
+        for other_kind, other, _ in found
+    )
+
+
+def _sentences(fault: Any, holder: type[BaseModel]) -> list[str]:
+    given = fault["input"]
+    shown = "" if given is None or isinstance(given, BaseModel | Mapping | list | tuple) else f" (given: {given!r})"
+    if fault["type"] == "missing":
+        return ["required, and not given"]
+    if fault["type"] in ("tuple_type", "list_type"):
+        return [f"give a list{shown}"]
+    if fault["type"] == "too_short":
+        return ["give at least one"]
+    if fault["type"] == "model_type":
+        return [f"give a mapping with the keys {', '.join(_keys(holder))}{shown}"]
+    return [f"{line}{shown}" for line in fault["msg"].removeprefix("Value error, ").split("\n")]
+
+
+def _line(path: str, sentence: str) -> str:
+    end = "" if sentence.endswith((".", "?")) else "."
+    return f"{path}: {sentence}{end}" if path else f"{sentence}{end}"
+
+
+def _joined(first: str, second: str) -> str:
+    return f"{first}.{second}" if first and second else first or second
 
 
 def _keys(kind: type[BaseModel]) -> list[str]:
     return [info.alias or name for name, info in kind.model_fields.items()]
 
 
-def _model_at(kind: type[BaseModel], path: tuple[int | str, ...]) -> type[BaseModel]:
-    """The model class that holds the key at `path`, as far as annotations tell; `kind` itself otherwise."""
-    for part in path:
-        if isinstance(part, str) and part in _keys(kind):
-            name = next(name for name, info in kind.model_fields.items() if (info.alias or name) == part)
-            kind = next(_models_in(kind.model_fields[name].annotation), kind)
-    return kind
+def _inner(kind: type[BaseModel], key: str) -> list[type[BaseModel]]:
+    """The model classes that the value of a key may be made of."""
+    annotations = [info.annotation for name, info in kind.model_fields.items() if (info.alias or name) == key]
+    return [model for annotation in annotations for model in _models_in(annotation)]
 
 
 def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
@@ -138,3 +180,46 @@ def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
         yield annotation
     for argument in get_args(annotation):
         yield from _models_in(argument)
+
+
+def _place(kind: type[BaseModel], location: tuple[int | str, ...]) -> tuple[str, type[BaseModel]]:
+    """The path of a fault as the reader of a plan writes it, and the class of the mapping there.
+
+    pydantic names the branches of a choice of types in its paths (`str`, a class, a bracketed type): no keys of a
+    plan, so they are left out.
+    """
+    parts: list[str] = []
+    models = [kind]
+    for part in map(str, location):
+        owner = next((model for model in models if part in _keys(model)), None)
+        if owner is not None:
+            models = _inner(owner, part)
+        elif not part.isdecimal() and (models or part == "str" or not re.fullmatch(r"\w+", part)):
+            models = [model for model in models if model.__name__ in part] or models
+            continue
+        parts.append(part)
+    return ".".join(parts), models[0] if models else kind
+
+
+def _right_place(root: type[BaseModel], holder: type[BaseModel], key: str) -> str:
+    """Where an unknown key belongs: here under another name, elsewhere below `root`, or what is allowed here."""
+    synonyms: Mapping[str, str] = getattr(holder, "SYNONYMS", {})
+    homes = [] if key in synonyms else list(_homes(root, key))
+    if homes:
+        return f"It belongs {' or '.join(homes[:2])}"
+    return nearest(key, _keys(holder), synonyms)
+
+
+def _homes(kind: type[BaseModel], key: str, path: str = "") -> Iterator[str]:
+    wanted = getattr(kind, "SYNONYMS", {}).get(key, key)
+    if wanted in _keys(kind):
+        yield f"inside '{path.split('[')[0]}', as {path}.{wanted}" if path else f"at the top level, as {wanted}"
+    for field, folder in getattr(kind, "METHODS", {}).items():
+        owners = [name for name, method in known(folder).items() if key in _keys(method)]
+        if owners:
+            yield f"among the options of {_joined(path, field)} (type {', '.join(owners[:3])})"
+    for field, info in kind.model_fields.items():
+        name = info.alias or field
+        many = "[]" if get_origin(info.annotation) is tuple else ""
+        for model in _inner(kind, name):
+            yield from _homes(model, key, _joined(path, name + many))

@@ -2,18 +2,26 @@
 
 Importing this file loads no model library. Methods (corpora, mixtures, schedules) are looked up by name in their
 folders when a plan is built.
+
+From Python, give `from_values` the mappings YAML would hold; any of them may be an object instead (`Stage(...)`,
+`Replay(from_="old")`, a corpus, a schedule). Both give the same plan. `Plan(...)` may be called directly too; only
+`from_values` turns what is wrong into a UserError that names each key, its remedy and the nearest allowed word.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import yaml
 from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
-from rewarm.methods import Method, Options, build, checked, nearest
+from rewarm.methods import Faults, Method, Options, build, checked, nearest
 from rewarm.quantities import Count, Share, parse_count, parse_share
 from rewarm.types import UserError
 
@@ -21,11 +29,32 @@ Control = Literal["base", "new-only", "joint", "same-data", "alone"]
 SELF = "self"
 
 
+def _name(value: Any) -> str:
+    if isinstance(value, date) or (isinstance(value, int) and not isinstance(value, bool)):
+        value = str(value)
+    if not isinstance(value, str):
+        raise ValueError(f"give a name; this reads as {value!r}, so put it in quotes if it is one")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}", value):
+        raise ValueError(
+            "names are made of letters, digits, '.', '_' and '-', begin with a letter or a digit, and are at most 60 long"
+        )
+    return value
+
+
+def _twice(names: Sequence[str]) -> list[str]:
+    return sorted({name for name in names if names.count(name) > 1})
+
+
+Name = Annotated[str, BeforeValidator(_name)]
+"""A name of the user's that also names files. A year or a date that YAML reads as a number or a date is one too."""
+PositiveCount = Annotated[Count, Field(gt=0)]
+
+
 class TrainTokenizer(Options):
     """A byte-level BPE tokenizer trained on the corpora of the first stage."""
 
     vocab_size: Annotated[int, Field(ge=260)] = 8192
-    sample_bytes: Count = 50_000_000
+    sample_bytes: PositiveCount = 50_000_000
 
 
 class Scratch(Options):
@@ -45,7 +74,7 @@ class Scratch(Options):
 class Portion(Options):
     """A corpus of a stage and its weight among the stage's corpora (weights count tokens, and are normalised)."""
 
-    corpus: str
+    corpus: Name
     weight: Annotated[float, Field(gt=0)] = 1.0
 
 
@@ -57,29 +86,38 @@ class Replay(Options):
     `share` of the new tokens. `proxy` says that the corpus stands in for pre-training data that could not be had.
     """
 
-    from_: str = Field(alias="from")
+    from_: Name = Field(alias="from")
     share: Annotated[Share, Field(gt=0, lt=1)] = 0.05
     mode: Literal["substitutive", "additive"] = "substitutive"
     proxy: bool = False
-    tokens: Count = 200_000
+    tokens: PositiveCount = 200_000
     temperature: Annotated[float, Field(gt=0)] = 1.0
 
 
 class Release(Options):
     """A branch annealed for release at the end of a stage, while the trunk goes on from before the anneal."""
 
-    tokens: Count
+    tokens: PositiveCount
     shape: Literal["exponential", "linear", "one-minus-sqrt"] = "exponential"
     floor: Share = 0.1
 
 
-def _portions(value: Any) -> Any:
+def _by_corpus(value: Any) -> Any:
+    """A list of mappings from one or several of them, each of which may be the name of a corpus alone."""
     items = value if isinstance(value, list | tuple) else [value]
-    return [{"corpus": item} if isinstance(item, str) else item for item in items]
+    return [item if isinstance(item, Mapping | Options) else {"corpus": item} for item in items]
 
 
 def _method(folder: str) -> BeforeValidator:
-    return BeforeValidator(lambda value: build(folder, value))
+    def built(value: Any) -> Method:
+        try:
+            return build(folder, value, ".")
+        except Faults as error:
+            raise Faults(
+                (path.removeprefix(".").removeprefix("."), sentence) for path, sentence in error.faults
+            ) from None
+
+    return BeforeValidator(built)
 
 
 class Stage(Options):
@@ -91,49 +129,59 @@ class Stage(Options):
         "datasets": "data", "dataset": "data", "corpus": "data", "corpora": "data", "mix": "mixture",
         "replay_ratio": "replay",
     }  # fmt: skip
+    METHODS: ClassVar[dict[str, str]] = {"mixture": "mixtures", "schedule": "schedules"}
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=60)]
-    data: Annotated[tuple[Portion, ...], BeforeValidator(_portions), Field(min_length=1)]
+    name: Name
+    data: Annotated[tuple[Portion, ...], BeforeValidator(_by_corpus), Field(min_length=1)]
     tokens: Count | None = None
     epochs: Annotated[float, Field(gt=0)] | None = None
     max_epochs: Annotated[float, Field(gt=0)] = 4.0
     replay: Replay | None = None
-    mixture: Annotated[SerializeAsAny[Method], _method("mixtures")] = Field(
-        default="fixed", validate_default=True
-    )
-    schedule: Annotated[SerializeAsAny[Method], _method("schedules")] = Field(
-        default="rewarm", validate_default=True
-    )
+    mixture: Annotated[SerializeAsAny[Method], _method("mixtures")] = Field(default="fixed", validate_default=True)
+    schedule: Annotated[SerializeAsAny[Method], _method("schedules")] = Field(default="rewarm", validate_default=True)
     learning_rate: Annotated[float, Field(gt=0)]
     optimizer_state: Literal["reset", "keep", "keep-second-moment"] = "reset"
-    from_: str | None = Field(default=None, alias="from")
+    from_: Name | None = Field(default=None, alias="from")
     release: Release | None = None
 
     @model_validator(mode="after")
-    def _one_budget(self) -> Stage:
+    def _one_budget_and_each_corpus_once(self) -> Stage:
         if (self.tokens is None) == (self.epochs is None):
             raise ValueError("give the stage's budget as either 'tokens' or 'epochs'")
         if self.tokens == 0:
             raise ValueError("a budget of 0 tokens trains nothing")
+        for corpus in _twice([portion.corpus for portion in self.data]):
+            raise ValueError(f"data names corpus '{corpus}' twice: name it once, with a weight")
         return self
 
 
 class Watch(Options):
     """A corpus whose held-out documents are scored before, during and after training; `tokens` caps the cost."""
 
-    corpus: str
+    corpus: Name
     role: Literal["old", "new"] | None = None
-    tokens: Count | None = None
-
-
-def _watches(value: Any) -> Any:
-    return [{"corpus": item} if isinstance(item, str) else item for item in value]
+    tokens: PositiveCount | None = None
 
 
 def _corpora(value: Any) -> Any:
-    if not isinstance(value, Mapping):
+    if not isinstance(value, Mapping) or not value:
         raise ValueError("give a mapping from a name of yours to a path or to a corpus's options")
-    return {name: build("corpora", corpus_options(item), f"corpora.{name}") for name, item in value.items()}
+    found: dict[str, Method] = {}
+    faults: list[tuple[str, str]] = []
+    for key, item in value.items():
+        try:
+            found[_name(key)] = build("corpora", corpus_options(item), str(key))
+        except Faults as error:
+            faults += error.faults
+        except ValueError as error:
+            faults.append((str(key), str(error)))
+    if faults:
+        raise Faults(faults)
+    return found
+
+
+def _listed(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
 
 
 class Plan(Options):
@@ -149,29 +197,29 @@ class Plan(Options):
         "per_device_train_batch_size": "micro_batch_tokens", "dataset_num_proc": "workers", "dtype": "precision",
     }  # fmt: skip
 
-    base: str | Scratch
+    base: Annotated[str, Field(min_length=1)] | Scratch
     revision: str | None = None
-    output_dir: str
+    output_dir: Annotated[str, Field(min_length=1)]
     prepared_dir: str | None = None
     corpora: Annotated[dict[str, SerializeAsAny[Method]], BeforeValidator(_corpora)]
     stages: Annotated[tuple[Stage, ...], Field(min_length=1)]
-    watch: Annotated[tuple[Watch, ...], BeforeValidator(_watches)] = ()
-    controls: tuple[Control, ...] = ()
+    watch: Annotated[tuple[Watch, ...], BeforeValidator(_by_corpus)] = ()
+    controls: Annotated[tuple[Control, ...], BeforeValidator(_listed)] = ()
 
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 0
     seq_len: Annotated[int, Field(ge=8)] = 512
-    batch_tokens: Count = 16_384
-    micro_batch_tokens: Count | None = None
+    batch_tokens: PositiveCount = 16_384
+    micro_batch_tokens: PositiveCount | None = None
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     compile: bool = False
     workers: Annotated[int, Field(ge=1)] | None = None
 
     weight_decay: Annotated[float, Field(ge=0)] = 0.1
-    adam_betas: tuple[float, float] = (0.9, 0.95)
+    adam_betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.95)
     adam_epsilon: Annotated[float, Field(gt=0)] = 1e-8
     max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
 
-    eval_tokens: Count = 100_000
+    eval_tokens: PositiveCount = 100_000
     eval_every: Count | None = None
     save_steps: Annotated[int, Field(ge=1)] | None = None
     save_total_limit: Annotated[int, Field(ge=2)] = 2
@@ -181,16 +229,19 @@ class Plan(Options):
     def _names_agree(self) -> Plan:
         problems = [*_unknown_corpora(self), *_unknown_stages(self)]
         if self.batch_tokens % self.seq_len:
-            problems.append(f"batch_tokens {self.batch_tokens} is not a multiple of seq_len {self.seq_len}")
+            nearest_batch = max(1, round(self.batch_tokens / self.seq_len)) * self.seq_len
+            problems.append(
+                f"batch_tokens {self.batch_tokens} is not a multiple of seq_len {self.seq_len}: set it to {nearest_batch}"
+            )
         if self.micro_batch_tokens is not None and (
-            self.micro_batch_tokens % self.seq_len or self.batch_tokens % max(1, self.micro_batch_tokens)
+            self.micro_batch_tokens % self.seq_len or self.batch_tokens % self.micro_batch_tokens
         ):
             problems.append(
                 f"micro_batch_tokens {self.micro_batch_tokens} must be a multiple of seq_len {self.seq_len} "
                 f"that divides batch_tokens {self.batch_tokens}"
             )
         if problems:
-            raise ValueError("; ".join(problems))
+            raise ValueError("\n".join(problems))
         return self
 
     @property
@@ -212,11 +263,7 @@ class Plan(Options):
         for watch in self.watch:
             if watch.corpus == corpus and watch.role is not None:
                 return watch.role
-        return (
-            "new"
-            if any(portion.corpus == corpus for stage in self.stages for portion in stage.data)
-            else "old"
-        )
+        return "new" if any(portion.corpus == corpus for stage in self.stages for portion in stage.data) else "old"
 
     def watched(self, corpus: str) -> bool:
         """Whether the corpus is on the watch-list."""
@@ -225,8 +272,7 @@ class Plan(Options):
     def trained(self, corpus: str) -> bool:
         """Whether any stage trains on the corpus, as data or as replay."""
         return any(
-            corpus in {portion.corpus for portion in stage.data}
-            or (stage.replay and stage.replay.from_ == corpus)
+            corpus in {portion.corpus for portion in stage.data} or (stage.replay and stage.replay.from_ == corpus)
             for stage in self.stages
         )
 
@@ -238,31 +284,34 @@ def _unknown_corpora(plan: Plan) -> list[str]:
         if stage.replay is not None and stage.replay.from_ != SELF:
             named.append((f"stage '{stage.name}' replay from '{stage.replay.from_}'", stage.replay.from_))
     problems = [
-        f"{where} is not in corpora. {nearest(name, plan.corpora)}"
-        for where, name in named
-        if name not in plan.corpora
+        f"{where} is not in corpora. {nearest(name, plan.corpora)}" for where, name in named if name not in plan.corpora
     ]
+    watched = [watch.corpus for watch in plan.watch]
+    problems += [f"watch names corpus '{name}' twice" for name in _twice(watched)]
     if SELF in plan.corpora:
-        problems.append(
-            "'self' is a reserved word (replay from the model's own samples): give the corpus another name"
-        )
+        problems.append("'self' is a reserved word (replay from the model's own samples): give the corpus another name")
     return problems
 
 
 def _unknown_stages(plan: Plan) -> list[str]:
-    problems: list[str] = []
+    taken = [name for stage in plan.stages for name in _leg_names(stage)]
+    problems = [
+        f"stage name '{name}' is used twice (or is the reserved 'base', or the release of another stage)"
+        for name in _twice(["base", *taken])
+    ]
     earlier: list[str] = ["base"]
     for stage in plan.stages:
-        if stage.name in earlier:
-            problems.append(f"stage name '{stage.name}' is used twice (or is the reserved 'base')")
         if stage.from_ is not None and stage.from_ not in earlier:
             problems.append(
-                f"stage '{stage.name}' starts from '{stage.from_}', which is no earlier stage: {earlier}"
+                f"stage '{stage.name}' starts from '{stage.from_}', which is no earlier stage. "
+                f"{nearest(stage.from_, earlier)}"
             )
-        earlier.append(stage.name)
-        if stage.release is not None:
-            earlier.append(f"{stage.name}-release")
+        earlier += _leg_names(stage)
     return problems
+
+
+def _leg_names(stage: Stage) -> list[str]:
+    return [stage.name] if stage.release is None else [stage.name, f"{stage.name}-release"]
 
 
 _SUFFIXES = {
@@ -276,41 +325,56 @@ _SUFFIXES = {
 
 
 def corpus_options(value: Any) -> Any:
-    """A corpus's options with `type` filled in from its path; a bare path stands for all defaults."""
-    options = {"path": value} if isinstance(value, str | list) else value
-    if (
-        isinstance(options, Method)
-        or not isinstance(options, Mapping)
-        or "type" in options
-        or "path" not in options
-    ):
+    """A corpus's options with `type` filled in from its path; a bare path stands for all defaults.
+
+    UserError for a mapping with neither.
+    """
+    options = {"path": value} if isinstance(value, str | Path | list | tuple) else value
+    if isinstance(options, Method) or not isinstance(options, Mapping) or "type" in options:
         return options
-    first = (
-        options["path"][0] if isinstance(options["path"], list) and options["path"] else str(options["path"])
-    )
-    return {"type": _type_of_path(str(first)), **options}
+    if not options.get("path"):
+        raise UserError(f"give a path, or a mapping with 'path' or 'type'; this has {', '.join(options) or 'no key'}")
+    paths = options["path"] if isinstance(options["path"], list | tuple) else [options["path"]]
+    texts = [str(path) if isinstance(path, Path) else path for path in paths]
+    return {"type": _type_of_path(str(texts[0])), **options, "path": texts if len(texts) > 1 else texts[0]}
 
 
 def _type_of_path(path: str) -> str:
     suffixes = [suffix for suffix in Path(path).suffixes if suffix not in (".gz", ".zst")]
     if suffixes and suffixes[-1] in _SUFFIXES:
         return _SUFFIXES[suffixes[-1]]
-    if Path(path).is_dir():
-        inside = (file for file in sorted(Path(path).rglob("*")) if file.is_file())
-        kinds = [_type_of_path(file.name) for _, file in zip(range(200), inside, strict=False)]
-        return max(set(kinds), key=kinds.count) if kinds else "text"
+    if Path(path).expanduser().is_dir():
+        kinds = [_type_of_path(name) for name in islice(_names_inside(Path(path).expanduser()), 200)]
+        return max(sorted(set(kinds)), key=kinds.count) if kinds else "text"
     return "code" if suffixes else "text"
+
+
+def _names_inside(folder: Path) -> Iterator[str]:
+    """Names of the files below a folder in a fixed order, hidden ones left out."""
+    for _, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield from sorted(name for name in files if not name.startswith("."))
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML in which a key given twice is an error: YAML itself would drop the first without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """The mapping of a node; ConstructorError for a repeated key."""
+        keys = [(key.tag, key.value) for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        for (key, _), word in zip(node.value, keys, strict=False):
+            if keys.count(word) > 1 and key.tag != "tag:yaml.org,2002:merge":
+                raise yaml.constructor.ConstructorError(None, None, f"key '{key.value}' is given twice", key.start_mark)
+        return super().construct_mapping(node, deep)
 
 
 def load(path: str | Path) -> Plan:
     """The plan in a YAML file; UserError with every fault when it is wrong."""
     file = Path(path)
     if not file.is_file():
-        raise UserError(
-            f"plan '{path}' does not exist. Write one with: rewarm init --base MODEL --new TEXT --old TEXT"
-        )
+        raise UserError(f"plan '{path}' does not exist. Write one with: rewarm init --base MODEL --new TEXT --old TEXT")
     try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+        values = yaml.load(file.read_text(encoding="utf-8"), _Loader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"plan '{path}' is not YAML: {error}") from None
     if not isinstance(values, dict):
@@ -319,7 +383,7 @@ def load(path: str | Path) -> Plan:
 
 
 def from_values(values: Mapping[str, Any]) -> Plan:
-    """The plan behind plain values, as YAML or JSON gives them."""
+    """The plan behind plain values, as YAML or JSON gives them; UserError with every fault when they are wrong."""
     return checked(Plan, values)
 
 

@@ -1,7 +1,8 @@
 """The draw: which corpus gives each row of a stage, a pure function of the plan and the seed.
 
 Every step takes a whole number of rows per corpus such that no corpus is ever more than one row away from its
-planned share, so the realised share of tokens is the planned one at any length; rows all have the same length.
+planned share (while shares do not jump), so the realised share of tokens is the planned one at any length; rows all
+have the same length.
 Shapes: S steps, R rows per step.
 """
 

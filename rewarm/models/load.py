@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
+from rewarm.methods import nearest
 from rewarm.tokens.tokenizer import TextTokenizer
 from rewarm.types import StorageError, UserError
 
@@ -19,36 +22,79 @@ transformers_logging.disable_progress_bar()
 
 
 def load_model(name: str, revision: str | None = None) -> PreTrainedModel:
-    """A causal language model in fp32 from a local folder or a hub name; none of its code and no pickle is run."""
+    """A causal language model in fp32 from a local folder or a hub name; none of its code and no pickle is run.
+
+    UserError when there is none, or when a weight is missing or of another shape (it would be random, and unnoticed).
+    """
     try:
-        model = AutoModelForCausalLM.from_pretrained(
-            name, revision=revision, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
-        )
-    except (OSError, ValueError) as error:
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            name, revision=revision, dtype=torch.float32, use_safetensors=True, trust_remote_code=False,
+            output_loading_info=True, ignore_mismatched_sizes=True,
+        )  # fmt: skip
+    except (OSError, ValueError, SafetensorError) as error:
         raise UserError(
-            f"base '{name}' could not be loaded as a causal language model: {error}\nGive a folder with config.json and "
-            "model.safetensors, or the name of one on the hub"
+            f"base '{name}' could not be loaded as a causal language model: {error}\n"
+            "Give a folder with config.json and model.safetensors, or the name of one on the hub"
         ) from error
+    model, found = loaded
     if not isinstance(model, PreTrainedModel):
         raise UserError(f"base '{name}' gave {type(model).__name__}, which is no Hugging Face model")
-    model.config.use_cache = False
+    wrong = sorted([*found["missing_keys"], *(key for key, *_ in found["mismatched_keys"])])
+    if wrong:
+        raise UserError(
+            f"base '{name}' lacks {len(wrong)} weights of {type(model).__name__}, or has them in another shape: "
+            f"{', '.join(wrong[:3])}. Give the model the weights belong to"
+        )
+    _make_savable(model)
     return model
 
 
+def _make_savable(model: PreTrainedModel) -> None:
+    model.config.use_cache = False
+    generation = model.generation_config
+    try:
+        if generation is not None:
+            generation.validate(strict=True)
+    except ValueError:
+        # Some published models name a temperature without do_sample; transformers loads that but will not save it.
+        generation.do_sample = True
+
+
 def make_model(config: dict[str, Any], tokenizer: TextTokenizer, seed: int) -> PreTrainedModel:
-    """A freshly initialised causal model: `config` as in a plan, with the vocabulary and special tokens filled in."""
+    """A freshly initialised causal model: `config` as in a plan, with the vocabulary and special tokens filled in.
+
+    The same seed gives the same weights; the caller's random state is not touched. UserError for a config that is no
+    causal model, or that holds a key its model type does not know.
+    """
     fields = {key: value for key, value in config.items() if key != "model_type"}
     fields.setdefault("vocab_size", tokenizer.vocab_size)
     fields["eos_token_id"] = tokenizer.eos_id
     fields["bos_token_id"] = tokenizer.prefix[0] if tokenizer.prefix else None
     try:
+        _check_keys(config)
         made = AutoConfig.for_model(config["model_type"], **fields)
-        torch.manual_seed(seed)
-        model = AutoModelForCausalLM.from_config(made, dtype=torch.float32, trust_remote_code=False)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            model: PreTrainedModel = AutoModelForCausalLM.from_config(
+                made, dtype=torch.float32, trust_remote_code=False
+            )
+    except (ValueError, TypeError, AttributeError, ZeroDivisionError, StrictDataclassError) as error:
+        if isinstance(error, UserError):
+            raise
         raise UserError(f"base.config {config} is no causal language model: {error}") from error
-    model.config.use_cache = False
-    return model  # type: ignore[no-any-return]
+    _make_savable(model)
+    return model
+
+
+def _check_keys(config: dict[str, Any]) -> None:
+    """transformers takes any key, so that a misspelled size would be the default size without a word."""
+    usual = AutoConfig.for_model(config["model_type"])
+    allowed = {*usual.to_dict(), *usual.attribute_map, "model_type"}
+    for key in config:
+        if key not in allowed:
+            close = nearest(key, allowed)
+            close = close if close.startswith("Did") else f"See the configuration of {config['model_type']} models"
+            raise UserError(f"base.config.{key}: a {config['model_type']} model has no such key. {close}")
 
 
 def save_tokenizer(name: str, folder: Path, revision: str | None = None) -> None:
@@ -66,7 +112,7 @@ def save_tokenizer(name: str, folder: Path, revision: str | None = None) -> None
 
 def check_vocabulary(model: PreTrainedModel, tokenizer: TextTokenizer) -> None:
     """UserError when the tokenizer can give ids that the model has no embedding for."""
-    rows = int(model.get_input_embeddings().weight.shape[0])  # type: ignore[index, arg-type]
+    rows = int(model.get_input_embeddings().weight.shape[0])  # type: ignore[index]
     if tokenizer.vocab_size > rows:
         raise UserError(
             f"tokenizer mismatch: the tokenizer gives ids up to {tokenizer.vocab_size - 1}, the model has {rows} "
@@ -91,9 +137,12 @@ def save_model(model: PreTrainedModel, tokenizer_folder: Path, folder: Path, ext
         shutil.copytree(tokenizer_folder, partial, dirs_exist_ok=True)
         if extra is not None:
             (partial / "rewarm.json").write_text(extra, encoding="utf-8")
+        for file in partial.iterdir():
+            with file.open("rb") as written:
+                os.fsync(written.fileno())
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(partial, folder)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise StorageError(f"could not save the model to '{folder}': {error}") from error
     finally:
         model.config.use_cache = False
@@ -105,5 +154,5 @@ def weights_hash(model: torch.nn.Module) -> str:
     digest = hashlib.sha256()
     for name, parameter in sorted(model.named_parameters()):
         digest.update(name.encode())
-        digest.update(parameter.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        digest.update(parameter.detach().cpu().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

@@ -5,6 +5,7 @@ Shapes: B rows, T positions.
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections.abc import Sequence
 
 import numpy as np
@@ -49,23 +50,28 @@ def windows(store: Store, document: int, length: int) -> list[Segment]:
 
 
 def fit(store: Store, documents: Indices, length: int) -> list[list[tuple[int, Segment]]]:
-    """Rows for scoring: every window of every document, first-fit by decreasing length, with its document's index."""
+    """Rows for scoring: every window of every document, best-fit by decreasing length, with its document's index."""
     pieces = [
         (index, window) for index, document in enumerate(documents) for window in windows(store, document, length)
     ]
     pieces.sort(key=lambda piece: -piece[1].length)
     rows: list[list[tuple[int, Segment]]] = []
-    room: list[int] = []
-    open_from = 0
+    with_room: dict[int, list[int]] = {}
+    rooms: list[int] = []
     for piece in pieces:
         needed = piece[1].length
-        slot = next((at for at in range(open_from, len(rows)) if room[at] >= needed), None)
-        if slot is None:
+        at = bisect_left(rooms, needed)
+        if at == len(rooms):
             rows.append([piece])
-            room.append(length - needed)
+            row, room = len(rows) - 1, length - needed
         else:
-            rows[slot].append(piece)
-            room[slot] -= needed
-        while open_from < len(rows) and room[open_from] < 2:
-            open_from += 1
+            room = rooms[at]
+            row = with_room[room].pop()
+            if not with_room[room]:
+                del with_room[room], rooms[at]
+            rows[row].append(piece)
+            room -= needed
+        if room and room not in with_room:
+            insort(rooms, room)
+        with_room.setdefault(room, []).append(row)
     return rows

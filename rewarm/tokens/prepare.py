@@ -6,10 +6,12 @@ watch-list, split or mixture share the same stores.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from rewarm.corpora.faults import check_budget
 from rewarm.tokens.hashing import text_hash
 from rewarm.tokens.shards import FORMAT, Store, StoreWriter
 from rewarm.tokens.tokenizer import TextTokenizer
-from rewarm.types import BadRows, Document, UserError
+from rewarm.types import BadRows, Document, StorageError, UserError
 
 BLOCK_CHARACTERS = 1_000_000
 
@@ -55,8 +57,26 @@ def prepare(
     UserError when the corpus is empty or more than `bad_limit` (a share) of its rows cannot be read.
     """
     folder = store_folder(name, corpus, tokenizer, root)
-    if (folder / "manifest.json").is_file():
-        return Store(folder)
+    with _alone_in(root):
+        if not (folder / "manifest.json").is_file():
+            _write(name, corpus, tokenizer, folder, bad_limit, tell)
+    return Store(folder)
+
+
+@contextmanager
+def _alone_in(root: Path) -> Iterator[None]:
+    """Waits for other processes that prepare corpora under `root`: two writers of one store would mix their files."""
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        file = (root / ".lock").open("a")
+    except OSError as error:
+        raise StorageError(f"could not write tokens to '{root}': {error}") from error
+    with file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _write(name: str, corpus: Corpus, tokenizer: TextTokenizer, folder: Path, bad_limit: float, tell: Tell) -> None:
     bad = BadRows()
     with StoreWriter(folder, tokenizer.dtype) as writer, ThreadPoolExecutor(1) as pool:
         pending: Future[Encoded] | None = None
@@ -82,7 +102,6 @@ def prepare(
             "bad_examples": bad.examples,
         }
     tell(f"tokenise {name}", writer.tokens, writer.tokens, "tokens")
-    return Store(folder)
 
 
 def _blocks(documents: Iterator[Document]) -> Iterator[list[Document]]:

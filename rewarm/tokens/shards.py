@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -20,7 +21,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from rewarm.types import StorageError
+from rewarm.types import StorageError, UserError
 
 SHARD_TOKENS = 1 << 28
 FORMAT = 1
@@ -43,10 +44,13 @@ class StoreWriter:
 
     def __enter__(self) -> StoreWriter:
         shutil.rmtree(self.partial, ignore_errors=True)
-        self.partial.mkdir(parents=True)
-        self._files = {name: (self.partial / f"{name}.bin").open("wb") for name in _COLUMNS}
-        self._files["offsets"].write(np.zeros(1, np.uint64).tobytes())
-        self._open_shard()
+        try:
+            self.partial.mkdir(parents=True)
+            self._files = {name: (self.partial / f"{name}.bin").open("wb") for name in _COLUMNS}
+            self._files["offsets"].write(np.zeros(1, np.uint64).tobytes())
+            self._open_shard()
+        except OSError as error:
+            raise StorageError(f"could not write tokens to '{self.partial}': {error}") from error
         return self
 
     def _open_shard(self) -> None:
@@ -64,7 +68,7 @@ class StoreWriter:
                 if self._shards[-1]["tokens"] and self._shards[-1]["tokens"] + len(document) > self.shard_tokens:
                     self._close_shard()
                     self._open_shard()
-                data = document.tobytes()
+                data = document.astype(self.dtype, copy=False).tobytes()
                 self._shard.write(data)
                 self._digest.update(data)
                 self._shards[-1]["tokens"] += len(document)
@@ -78,20 +82,27 @@ class StoreWriter:
         self.text_bytes += sum(sizes)
 
     def _close_shard(self) -> None:
-        self._shard.flush()
-        os.fsync(self._shard.fileno())
-        self._shard.close()
+        _close(self._shard)
         self._shards[-1]["blake2b"] = self._digest.hexdigest()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        try:
+            if kind is None:
+                self._publish()
+        except OSError as fault:
+            raise StorageError(f"could not write tokens to '{self.folder}': {fault}") from fault
+        finally:
+            for file in (self._shard, *self._files.values()):
+                with suppress(OSError):  # what was buffered may fail once more; the first failure is the one to tell
+                    file.close()
+            shutil.rmtree(self.partial, ignore_errors=True)
+
+    def _publish(self) -> None:
         self._close_shard()
         for file in self._files.values():
-            file.close()
-        if kind is not None:
-            shutil.rmtree(self.partial, ignore_errors=True)
-            return
+            _close(file)
         self.manifest |= {
             "format": FORMAT,
             "dtype": self.dtype.name,
@@ -103,6 +114,13 @@ class StoreWriter:
         (self.partial / "manifest.json").write_text(json.dumps(self.manifest, indent=1), encoding="utf-8")
         shutil.rmtree(self.folder, ignore_errors=True)
         os.replace(self.partial, self.folder)
+
+
+def _close(file: BinaryIO) -> None:
+    """Closes a file once its bytes are on the disk, not only on their way there."""
+    file.flush()
+    os.fsync(file.fileno())
+    file.close()
 
 
 class Store:
@@ -117,18 +135,25 @@ class Store:
         self.bytes = self._column("bytes")
         self.hashes = self._column("hashes")
         self.groups = self._column("groups")
-        dtype = np.dtype(self.manifest["dtype"])
+        sizes = [int(shard["tokens"]) for shard in self.manifest["shards"]]
         self._shards = [
-            np.memmap(folder / shard["file"], dtype=dtype, mode="r") if shard["tokens"] else np.zeros(0, dtype)
-            for shard in self.manifest["shards"]
+            self._mapped(shard["file"], np.dtype(self.manifest["dtype"]), size)
+            for shard, size in zip(self.manifest["shards"], sizes, strict=True)
         ]
-        self._starts = np.cumsum([0, *(int(shard["tokens"]) for shard in self.manifest["shards"])])
+        self._starts = np.cumsum([0, *sizes])
 
     def _column(self, name: str) -> NDArray[Any]:
-        file = self.folder / f"{name}.bin"
-        if file.stat().st_size == 0:
-            return np.zeros(0, _COLUMNS[name])
-        return np.memmap(file, dtype=_COLUMNS[name], mode="r")
+        return self._mapped(f"{name}.bin", np.dtype(_COLUMNS[name]), self.documents + (name == "offsets"))
+
+    def _mapped(self, name: str, dtype: np.dtype[Any], count: int) -> NDArray[Any]:
+        file = self.folder / name
+        size = file.stat().st_size if file.is_file() else 0
+        if size != count * dtype.itemsize:
+            raise UserError(
+                f"'{file}' holds {size} bytes, and its manifest says {count * dtype.itemsize}: the prepared corpus is "
+                f"damaged. Delete the folder '{self.folder}'; it is made again from the corpus"
+            )
+        return np.memmap(file, dtype=dtype, mode="r", shape=(count,)) if count else np.zeros(0, dtype)
 
     @property
     def lengths(self) -> NDArray[np.int64]:
@@ -144,9 +169,8 @@ class Store:
         """Token ids `start` to `stop` of one document, without copying."""
         first = int(self.offsets[document])
         end = int(self.offsets[document + 1])
-        shard = int(np.searchsorted(self._starts, first, side="right")) - 1
-        while self._starts[shard + 1] <= first < end:  # empty shards share a start
-            shard += 1
+        # The last shard may be empty, and so may a document after its end.
+        shard = min(int(np.searchsorted(self._starts, first, side="right")), len(self._shards)) - 1
         base = first - int(self._starts[shard])
         length = end - first
         stop = length if stop is None else min(stop, length)

@@ -20,12 +20,15 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 MAX_CHARACTERS = 500_000
-"""Longer texts are tokenised in pieces cut at white space: the encoder's cost and memory grow faster than linearly."""
+"""Longer texts are tokenised in pieces cut at white space: the encoder's cost and memory grow faster than linearly.
+A tokenizer that puts a blank of its own before every piece (SentencePiece does) takes them whole."""
 
 
 class TextTokenizer:
     """Texts to ids by the fast tokenizer in `folder` (its `tokenizer.json`), with the folder's EOS and BOS.
 
+    The name of a special token inside a text, such as "<|endoftext|>", is text: it is spelled out in ordinary tokens.
+    Otherwise a corpus could end documents, or hold control tokens, that are not there.
     `vocab_size` counts every id the tokenizer can give; `dtype` is the smallest unsigned type that holds them.
     """
 
@@ -38,8 +41,10 @@ class TextTokenizer:
         self._tokenizer: Tokenizer = Tokenizer.from_file(str(file))
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
+        self._tokenizer.encode_special_tokens = True
         self.eos_id = self._end_of_text(folder)
         self.prefix = self._beginning()
+        self._longest = MAX_CHARACTERS if self._ids("a b") == [*self._ids("a"), *self._ids(" b")] else None
         self.vocab_size = max(self._tokenizer.get_vocab(with_added_tokens=True).values()) + 1
         self.dtype = np.dtype(np.uint16 if self.vocab_size <= 2**16 else np.uint32)
         self.hash = hashlib.sha256(file.read_bytes() + str((self.eos_id, self.prefix)).encode()).hexdigest()
@@ -59,17 +64,20 @@ class TextTokenizer:
 
     def _beginning(self) -> tuple[int, ...]:
         """Ids the tokenizer itself puts before a text: () or (BOS,)."""
-        bare = self._tokenizer.encode("a", add_special_tokens=False).ids
+        bare = self._ids("a")
         full = self._tokenizer.encode("a", add_special_tokens=True).ids
         start = full[: len(full) - len(bare)] if full[-len(bare) :] == bare else full[: full.index(bare[0])]
         return tuple(start)
+
+    def _ids(self, text: str) -> list[int]:
+        return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
 
     def encode(self, texts: Sequence[str]) -> list[NDArray[np.unsignedinteger[Any]]]:
         """One id array per text: the prefix, the text, EOS. Uses every core."""
         pieces: list[str] = []
         counts = []
         for text in texts:
-            cut = list(_cut(text)) if len(text) > MAX_CHARACTERS else [text]
+            cut = list(_cut(text, self._longest)) if self._longest and len(text) > self._longest else [text]
             pieces += cut
             counts.append(len(cut))
         encodings = self._tokenizer.encode_batch_fast(pieces, add_special_tokens=False)
@@ -89,12 +97,12 @@ class TextTokenizer:
         return str(self._tokenizer.decode(list(ids), skip_special_tokens=True))
 
 
-def _cut(text: str) -> Iterable[str]:
+def _cut(text: str, longest: int) -> Iterable[str]:
     start = 0
     while start < len(text):
-        end = start + MAX_CHARACTERS
+        end = start + longest
         if end < len(text):
-            blank = max(text.rfind("\n", start + 1, end), text.rfind(" ", start + MAX_CHARACTERS // 2, end))
+            blank = max(text.rfind("\n", start + 1, end), text.rfind(" ", start + longest // 2, end))
             end = blank if blank > start else end
         yield text[start:end]
         start = end

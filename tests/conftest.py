@@ -1,0 +1,141 @@
+"""What tests of several folders share: generated text, a tiny tokenizer, and tiny models of every common family."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import random
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TRANSFORMERS_OFFLINE", "1")
+
+Words = Callable[[int, int], str]
+WriteJsonl = Callable[..., Path]
+
+VOCABULARY = 400
+_SYLLABLES = ("ba", "ke", "lo", "mi", "nu", "ra", "se", "ti", "vo", "zu", "shi", "tra")
+
+# Two layers, width 32, at most 128 positions; the vocabulary is left to the tokenizer. GQA where the family has it.
+_SIZES: dict[str, Any] = {
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "max_position_embeddings": 128,
+}
+_CONFIGS: dict[str, dict[str, Any]] = {
+    "llama": {"model_type": "llama", **_SIZES, "num_key_value_heads": 2, "tie_word_embeddings": False},
+    "llama-tied": {"model_type": "llama", **_SIZES, "tie_word_embeddings": True},
+    "qwen2": {"model_type": "qwen2", **_SIZES, "num_key_value_heads": 2, "tie_word_embeddings": True},
+    "qwen3": {
+        "model_type": "qwen3", **_SIZES, "num_key_value_heads": 2, "head_dim": 8, "tie_word_embeddings": False,
+    },
+    "gpt-neox": {"model_type": "gpt_neox", **_SIZES, "tie_word_embeddings": False},
+    "gpt2": {"model_type": "gpt2", "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 128},
+    "olmo": {"model_type": "olmo", **_SIZES, "tie_word_embeddings": False},
+    "olmo2": {"model_type": "olmo2", **_SIZES, "num_key_value_heads": 2, "tie_word_embeddings": False},
+}  # fmt: skip
+
+
+def _words(seed: int, count: int) -> str:
+    """`count` invented words as sentences; the same for the same seed."""
+    source = random.Random(seed)
+    made = ["".join(source.choices(_SYLLABLES, k=source.randint(1, 4))) for _ in range(count)]
+    for place in range(7, count, 8):
+        made[place] += "."
+    return " ".join(made)
+
+
+@pytest.fixture(scope="session")
+def words() -> Words:
+    """A function: seed, count -> that many invented words as one text, always the same for a seed."""
+    return _words
+
+
+@pytest.fixture(scope="session")
+def write_jsonl() -> WriteJsonl:
+    """A function: path, texts, **fields -> the path of a JSONL file with one row per text.
+
+    A field that is a list gives each row its own value; any other value is given to every row.
+    """
+
+    def write(path: Path, texts: Iterable[str], **fields: Any) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w", encoding="utf-8") as file:
+            for number, text in enumerate(texts):
+                own = {key: value[number] if isinstance(value, list) else value for key, value in fields.items()}
+                file.write(json.dumps({"text": text, **own}, ensure_ascii=False) + "\n")
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def tiny_tokenizer_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Hugging Face folder with a byte-level BPE tokenizer of 400 ids, trained on invented words. Read only."""
+    from rewarm.tokens.tokenizer import train
+
+    folder = tmp_path_factory.mktemp("tokenizer") / "tiny"
+    train((_words(seed, 200) for seed in range(50)), VOCABULARY, folder)
+    return folder
+
+
+@pytest.fixture
+def tiny_configs() -> dict[str, dict[str, Any]]:
+    """Name -> a configuration as a plan's `base.config`, two layers of width 32, for every family that is tested."""
+    return copy.deepcopy(_CONFIGS)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test that asks for `family` runs once for each name of `tiny_configs`."""
+    if "family" in metafunc.fixturenames:
+        metafunc.parametrize("family", list(_CONFIGS))
+
+
+@pytest.fixture
+def make_tiny(tiny_tokenizer_folder: Path, tiny_configs: dict[str, dict[str, Any]]) -> Callable[..., Any]:
+    """A function: name of `tiny_configs`, seed=0 -> a freshly initialised model in fp32 and evaluation mode."""
+    from rewarm.models.load import make_model
+    from rewarm.tokens.tokenizer import TextTokenizer
+
+    def make(name: str, seed: int = 0) -> Any:
+        return make_model(tiny_configs[name], TextTokenizer(tiny_tokenizer_folder), seed).eval()
+
+    return make
+
+
+@pytest.fixture
+def scratch_plan(
+    tmp_path: Path, write_jsonl: WriteJsonl, tiny_configs: dict[str, Any]
+) -> Callable[..., dict[str, Any]]:
+    """A function: **changes -> the values of a small whole plan from scratch, its two corpora written to `tmp_path`."""
+
+    def values(**changes: Any) -> dict[str, Any]:
+        for place, name in enumerate(("old", "new")):
+            texts = [_words(1000 * (place + 1) + number, 40) for number in range(120)]
+            write_jsonl(tmp_path / f"{name}.jsonl", texts)
+        plan: dict[str, Any] = {
+            "base": {"from": "scratch", "config": tiny_configs["llama"], "tokenizer": {"vocab_size": VOCABULARY}},
+            "output_dir": str(tmp_path / "run"),
+            "corpora": {
+                name: {"path": str(tmp_path / f"{name}.jsonl"), "holdout": "10%"} for name in ("old", "new")
+            },
+            "stages": [
+                {"name": "update", "data": "new", "tokens": 2048, "learning_rate": "1e-3",
+                 "replay": {"from": "old", "share": "25%"}},
+            ],
+            "watch": ["old", "new"],
+            "seq_len": 64,
+            "batch_tokens": 256,
+            "eval_tokens": 1000,
+            "precision": "fp32",
+        }  # fmt: skip
+        return plan | changes
+
+    return values
