@@ -215,7 +215,11 @@ def compare(name: str, rounds: int, steps: int) -> dict[str, Any]:
         pairs = [own["tokens_per_second"] / run["tokens_per_second"] for own, run in zip(ours, runs, strict=True)]
         row[f"ours / {label}"] = round(statistics.median(pairs), 3)
     del row["ours / ours"]
-    gaps = [abs(own - other) for label in SIDES for own, other in zip(ours[0]["losses"], found[label][0]["losses"], strict=True)]
+    gaps = [
+        abs(own - other)
+        for label in SIDES
+        for own, other in zip(ours[0]["losses"], found[label][0]["losses"], strict=True)
+    ]
     row["largest loss difference"] = max(gaps)
     row["last loss"] = ours[0]["losses"][-1]
     return row

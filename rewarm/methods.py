@@ -92,20 +92,21 @@ class Faults(UserError):
         super().__init__("\n".join(_line(path, sentence) for path, sentence in self.faults))
 
 
-def build(folder: str, value: Any, where: str = "") -> Method:
+def build(folder: str, value: Any, where: str | None = None) -> Method:
     """A method from a plan's value: its name alone, or a mapping with `type` and the method's options.
 
-    UserError when there is no such method or an option is wrong; `where` is the path of the value in the plan.
+    UserError when there is no such method or an option is wrong. It names keys from `where` on, the path of the value
+    in the plan; "" gives them alone, and None after the folder and the method.
     """
     if isinstance(value, Method):
         return value
     options = {"type": value} if isinstance(value, str) else value
     if not isinstance(options, Mapping) or not isinstance(options.get("type"), str):
         sentence = f"give a name or a mapping with 'type', got {value!r}. Known: {', '.join(known(folder))}"
-        raise Faults([("", sentence)], where or folder)
+        raise Faults([("", sentence)], folder if where is None else where)
     method = find(folder, options["type"])
     fields = {key: item for key, item in options.items() if key != "type"}
-    return checked(method, fields, where or f"{folder}.{options['type']}")
+    return checked(method, fields, f"{folder}.{options['type']}" if where is None else where)
 
 
 def checked(kind: type[Kind], fields: Mapping[str, Any], where: str = "") -> Kind:
@@ -130,16 +131,16 @@ def explain(error: ValidationError, kind: type[BaseModel]) -> list[tuple[str, st
             found += [("", _joined(path, inner_path), sentence) for inner_path, sentence in inner.faults]
         else:
             found += [(fault["type"], path, sentence) for sentence in _sentences(fault, holder)]
-    return [(path, sentence) for kind_, path, sentence in found if not _is_echo(kind_, path, found)]
+    return [(path, sentence) for fault_type, path, sentence in found if not _is_echo(fault_type, path, found)]
 
 
 def _is_echo(kind: str, path: str, found: list[tuple[str, str, str]]) -> bool:
     """Whether a fault only repeats another: a choice of types that was not meant, a list left empty by its items."""
-    louder = {"too_short": {"too_short"}, "string_type": {"string_type"}, "model_type": {"string_type", "model_type"}}
-    return kind in louder and any(
-        other.startswith(f"{path}.") or (other == path and other_kind not in louder[kind])
-        for other_kind, other, _ in found
-    )
+    if kind not in ("too_short", "string_type", "model_type"):
+        return False
+    deeper = any(other.startswith(f"{path}.") for _, other, _ in found)
+    beside = {other_kind for other_kind, other, _ in found if other == path} - {"string_type", kind}
+    return deeper or (bool(beside) and kind != "too_short")
 
 
 def _sentences(fault: Any, holder: type[BaseModel]) -> list[str]:
@@ -152,7 +153,9 @@ def _sentences(fault: Any, holder: type[BaseModel]) -> list[str]:
     if fault["type"] == "too_short":
         return ["give at least one"]
     if fault["type"] == "model_type":
-        return [f"give a mapping with the keys {', '.join(_keys(holder))}{shown}"]
+        # A location that ends in the class's own name is one branch of a choice; the other is a name or a path.
+        first = "text or a mapping" if holder.__name__ in str(fault["loc"][-1]) else "a mapping"
+        return [f"give {first} with the keys {', '.join(_keys(holder))}{shown}"]
     return [f"{line}{shown}" for line in fault["msg"].removeprefix("Value error, ").split("\n")]
 
 
@@ -206,7 +209,7 @@ def _right_place(root: type[BaseModel], holder: type[BaseModel], key: str) -> st
     synonyms: Mapping[str, str] = getattr(holder, "SYNONYMS", {})
     homes = [] if key in synonyms else list(_homes(root, key))
     if homes:
-        return f"It belongs {' or '.join(homes[:2])}"
+        return f"It belongs {', or '.join(homes[:2])}"
     return nearest(key, _keys(holder), synonyms)
 
 

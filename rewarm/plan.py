@@ -11,9 +11,7 @@ From Python, give `from_values` the mappings YAML would hold; any of them may be
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import date
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -22,32 +20,11 @@ import yaml
 from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
 from rewarm.methods import Faults, Method, Options, build, checked, nearest
-from rewarm.quantities import Count, Share, parse_count, parse_share
+from rewarm.quantities import Count, PositiveCount, Share
+from rewarm.stages import SELF, Name, Portion, Release, Replay, Stage, by_corpus, parse_name, repeated
 from rewarm.types import UserError
 
 Control = Literal["base", "new-only", "joint", "same-data", "alone"]
-SELF = "self"
-
-
-def _name(value: Any) -> str:
-    if isinstance(value, date) or (isinstance(value, int) and not isinstance(value, bool)):
-        value = str(value)
-    if not isinstance(value, str):
-        raise ValueError(f"give a name; this reads as {value!r}, so put it in quotes if it is one")
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}", value):
-        raise ValueError(
-            "names are made of letters, digits, '.', '_' and '-', begin with a letter or a digit, and are at most 60 long"
-        )
-    return value
-
-
-def _twice(names: Sequence[str]) -> list[str]:
-    return sorted({name for name in names if names.count(name) > 1})
-
-
-Name = Annotated[str, BeforeValidator(_name)]
-"""A name of the user's that also names files. A year or a date that YAML reads as a number or a date is one too."""
-PositiveCount = Annotated[Count, Field(gt=0)]
 
 
 class TrainTokenizer(Options):
@@ -71,90 +48,6 @@ class Scratch(Options):
         return self
 
 
-class Portion(Options):
-    """A corpus of a stage and its weight among the stage's corpora (weights count tokens, and are normalised)."""
-
-    corpus: Name
-    weight: Annotated[float, Field(gt=0)] = 1.0
-
-
-class Replay(Options):
-    """Old text mixed into a stage.
-
-    `from` names a corpus, or is `self`: then `tokens` of text are sampled from the stage's starting model. With
-    mode `substitutive` replay takes `share` of the token budget; with `additive` it comes on top of the budget, as
-    `share` of the new tokens. `proxy` says that the corpus stands in for pre-training data that could not be had.
-    """
-
-    from_: Name = Field(alias="from")
-    share: Annotated[Share, Field(gt=0, lt=1)] = 0.05
-    mode: Literal["substitutive", "additive"] = "substitutive"
-    proxy: bool = False
-    tokens: PositiveCount = 200_000
-    temperature: Annotated[float, Field(gt=0)] = 1.0
-
-
-class Release(Options):
-    """A branch annealed for release at the end of a stage, while the trunk goes on from before the anneal."""
-
-    tokens: PositiveCount
-    shape: Literal["exponential", "linear", "one-minus-sqrt"] = "exponential"
-    floor: Share = 0.1
-
-
-def _by_corpus(value: Any) -> Any:
-    """A list of mappings from one or several of them, each of which may be the name of a corpus alone."""
-    items = value if isinstance(value, list | tuple) else [value]
-    return [item if isinstance(item, Mapping | Options) else {"corpus": item} for item in items]
-
-
-def _method(folder: str) -> BeforeValidator:
-    def built(value: Any) -> Method:
-        try:
-            return build(folder, value, ".")
-        except Faults as error:
-            raise Faults(
-                (path.removeprefix(".").removeprefix("."), sentence) for path, sentence in error.faults
-            ) from None
-
-    return BeforeValidator(built)
-
-
-class Stage(Options):
-    """One update: which text, how much of it, at what learning rate, and what is replayed."""
-
-    SYNONYMS: ClassVar[dict[str, str]] = {
-        "lr": "learning_rate", "peak": "learning_rate", "peak_lr": "learning_rate", "max_lr": "learning_rate",
-        "lr_scheduler": "schedule", "lr_scheduler_type": "schedule", "budget": "tokens", "num_train_epochs": "epochs",
-        "datasets": "data", "dataset": "data", "corpus": "data", "corpora": "data", "mix": "mixture",
-        "replay_ratio": "replay",
-    }  # fmt: skip
-    METHODS: ClassVar[dict[str, str]] = {"mixture": "mixtures", "schedule": "schedules"}
-
-    name: Name
-    data: Annotated[tuple[Portion, ...], BeforeValidator(_by_corpus), Field(min_length=1)]
-    tokens: Count | None = None
-    epochs: Annotated[float, Field(gt=0)] | None = None
-    max_epochs: Annotated[float, Field(gt=0)] = 4.0
-    replay: Replay | None = None
-    mixture: Annotated[SerializeAsAny[Method], _method("mixtures")] = Field(default="fixed", validate_default=True)
-    schedule: Annotated[SerializeAsAny[Method], _method("schedules")] = Field(default="rewarm", validate_default=True)
-    learning_rate: Annotated[float, Field(gt=0)]
-    optimizer_state: Literal["reset", "keep", "keep-second-moment"] = "reset"
-    from_: Name | None = Field(default=None, alias="from")
-    release: Release | None = None
-
-    @model_validator(mode="after")
-    def _one_budget_and_each_corpus_once(self) -> Stage:
-        if (self.tokens is None) == (self.epochs is None):
-            raise ValueError("give the stage's budget as either 'tokens' or 'epochs'")
-        if self.tokens == 0:
-            raise ValueError("a budget of 0 tokens trains nothing")
-        for corpus in _twice([portion.corpus for portion in self.data]):
-            raise ValueError(f"data names corpus '{corpus}' twice: name it once, with a weight")
-        return self
-
-
 class Watch(Options):
     """A corpus whose held-out documents are scored before, during and after training; `tokens` caps the cost."""
 
@@ -170,7 +63,7 @@ def _corpora(value: Any) -> Any:
     faults: list[tuple[str, str]] = []
     for key, item in value.items():
         try:
-            found[_name(key)] = build("corpora", corpus_options(item), str(key))
+            found[parse_name(key)] = build("corpora", corpus_options(item), str(key))
         except Faults as error:
             faults += error.faults
         except ValueError as error:
@@ -203,7 +96,7 @@ class Plan(Options):
     prepared_dir: str | None = None
     corpora: Annotated[dict[str, SerializeAsAny[Method]], BeforeValidator(_corpora)]
     stages: Annotated[tuple[Stage, ...], Field(min_length=1)]
-    watch: Annotated[tuple[Watch, ...], BeforeValidator(_by_corpus)] = ()
+    watch: Annotated[tuple[Watch, ...], BeforeValidator(by_corpus)] = ()
     controls: Annotated[tuple[Control, ...], BeforeValidator(_listed)] = ()
 
     seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 0
@@ -231,7 +124,7 @@ class Plan(Options):
         if self.batch_tokens % self.seq_len:
             nearest_batch = max(1, round(self.batch_tokens / self.seq_len)) * self.seq_len
             problems.append(
-                f"batch_tokens {self.batch_tokens} is not a multiple of seq_len {self.seq_len}: set it to {nearest_batch}"
+                f"batch_tokens {self.batch_tokens} is not a multiple of seq_len {self.seq_len}: give {nearest_batch}"
             )
         if self.micro_batch_tokens is not None and (
             self.micro_batch_tokens % self.seq_len or self.batch_tokens % self.micro_batch_tokens
@@ -287,7 +180,7 @@ def _unknown_corpora(plan: Plan) -> list[str]:
         f"{where} is not in corpora. {nearest(name, plan.corpora)}" for where, name in named if name not in plan.corpora
     ]
     watched = [watch.corpus for watch in plan.watch]
-    problems += [f"watch names corpus '{name}' twice" for name in _twice(watched)]
+    problems += [f"watch names corpus '{name}' twice" for name in repeated(watched)]
     if SELF in plan.corpora:
         problems.append("'self' is a reserved word (replay from the model's own samples): give the corpus another name")
     return problems
@@ -297,7 +190,7 @@ def _unknown_stages(plan: Plan) -> list[str]:
     taken = [name for stage in plan.stages for name in _leg_names(stage)]
     problems = [
         f"stage name '{name}' is used twice (or is the reserved 'base', or the release of another stage)"
-        for name in _twice(["base", *taken])
+        for name in repeated(["base", *taken])
     ]
     earlier: list[str] = ["base"]
     for stage in plan.stages:
@@ -335,7 +228,7 @@ def corpus_options(value: Any) -> Any:
     if not options.get("path"):
         raise UserError(f"give a path, or a mapping with 'path' or 'type'; this has {', '.join(options) or 'no key'}")
     paths = options["path"] if isinstance(options["path"], list | tuple) else [options["path"]]
-    texts = [str(path) if isinstance(path, Path) else path for path in paths]
+    texts = [str(path) if isinstance(path, Path) else path for path in paths]  # a wrong type is pydantic's to name
     return {"type": _type_of_path(str(texts[0])), **options, "path": texts if len(texts) > 1 else texts[0]}
 
 
@@ -376,7 +269,7 @@ def load(path: str | Path) -> Plan:
     try:
         values = yaml.load(file.read_text(encoding="utf-8"), _Loader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"plan '{path}' is not YAML: {error}") from None
+        raise UserError(f"plan '{path}' cannot be read as YAML: {error}") from None
     if not isinstance(values, dict):
         raise UserError(f"plan '{path}' holds no mapping of keys; the first key of a plan is usually 'base'")
     return from_values(values)
@@ -387,16 +280,4 @@ def from_values(values: Mapping[str, Any]) -> Plan:
     return checked(Plan, values)
 
 
-__all__ = [
-    "Plan",
-    "Portion",
-    "Release",
-    "Replay",
-    "Scratch",
-    "Stage",
-    "Watch",
-    "from_values",
-    "load",
-    "parse_count",
-    "parse_share",
-]
+__all__ = ["SELF", "Plan", "Portion", "Release", "Replay", "Scratch", "Stage", "Watch", "from_values", "load"]

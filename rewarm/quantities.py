@@ -42,6 +42,8 @@ def parse_share(value: Any) -> float:
 
 Count = Annotated[int, BeforeValidator(parse_count), Field(ge=0)]
 """A number of tokens or bytes; accepts `20M`."""
+PositiveCount = Annotated[Count, Field(gt=0)]
+"""A count of at least 1."""
 Share = Annotated[float, BeforeValidator(parse_share), Field(ge=0.0, le=1.0)]
 """A fraction in [0, 1]; accepts `5%`."""
 
@@ -52,6 +54,14 @@ def short(number: float) -> str:
         if abs(number) >= 0.9995 * size:  # 999,700 is 1M: three digits of thousands would be 1e+03k
             return f"{number / size:.3g}{unit}"
     return f"{number:.3g}"
+
+
+def size(number: float) -> str:
+    """`12.3 GB` for 12_300_000_000 bytes."""
+    for unit, factor in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if number >= factor:
+            return f"{number / factor:.3g} {unit}"
+    return f"{number:.0f} bytes"
 
 
 def clock(seconds: float) -> str:

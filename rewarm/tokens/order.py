@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rewarm.tokens.hashing import fraction, seed_of, shuffled
+from rewarm.tokens.hashing import Words, fraction, seed_of, shuffled
 from rewarm.tokens.shards import Store
 from rewarm.types import UserError
 
 _HOLDOUT_SEED = seed_of("rewarm held-out split")
+_COPY_STEP = np.uint64(0x9E3779B97F4A7C15)
 Indices = NDArray[np.int64]
 
 
@@ -51,6 +52,19 @@ class Segment:
     length: int
 
 
+def _apart(hashes: Words) -> Words:
+    """A key of its own for each copy of a text: with one key, all copies would follow each other in every epoch."""
+    by_hash = np.argsort(hashes, kind="stable")
+    ordered = hashes[by_hash]
+    places = np.arange(len(hashes), dtype=np.uint64)
+    first_of_its_text = np.ones(len(hashes), bool)
+    first_of_its_text[1:] = ordered[1:] != ordered[:-1]
+    copy = places - np.maximum.accumulate(np.where(first_of_its_text, places, np.uint64(0)))
+    keys = np.empty_like(hashes)
+    keys[by_hash] = ordered + copy * _COPY_STEP
+    return keys
+
+
 class DocumentStream:
     """Documents of a store end to end, reshuffled each epoch; any position is found without reading what precedes."""
 
@@ -61,11 +75,12 @@ class DocumentStream:
         self.tokens = int(store.lengths[documents].sum())
         if self.tokens == 0:
             raise UserError(f"corpus '{name}' has no document left to train on: all are held out or watched elsewhere")
+        self._keys = _apart(np.asarray(store.hashes)[documents])
         self._epoch = lru_cache(maxsize=2)(self._shuffle)
 
     def _shuffle(self, epoch: int) -> tuple[Indices, Indices]:
         """Documents of an epoch in order (N,), and where each starts, with the end appended (N+1,)."""
-        order = self.documents[shuffled(np.asarray(self.store.hashes)[self.documents], seed_of(self.seed, epoch))]
+        order = self.documents[shuffled(self._keys, seed_of(self.seed, epoch))]
         starts = np.zeros(len(order) + 1, np.int64)
         np.cumsum(self.store.lengths[order], out=starts[1:])
         return order, starts
