@@ -1,33 +1,47 @@
 """The command line: one file per verb.
 
 A module of this folder that has a function `register(app)` is a verb. Verbs import the heavy libraries inside their
-functions, so that `rewarm --help` answers at once. Exit codes: 0 done, 1 failed or stopped, 2 gate not met, 3 the plan or
-the input is wrong.
+functions, so that `rewarm --help` answers at once. Exit codes: 0 done, 1 failed or stopped, 2 gate not met, 3 the plan
+or the input is wrong.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib
-import json
+import os
 import pkgutil
 import sys
 import traceback
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Annotated, Any
 
 import typer
 
-DONE, FAILED, NOT_MET, WRONG = 0, 1, 2, 3
+from rewarm.cli.verb import DONE, FAILED, WRONG, Answer, as_json, show
+from rewarm.types import Stopped, StorageError, UserError
+
+_INTERRUPTED = 130
+"""What typer gives back for a Ctrl-C that nobody caught."""
 
 
 def build() -> typer.Typer:
     """The application with every verb of this folder."""
-    app = typer.Typer(
-        name="rewarm",
-        help="Update a language model with new text, keep what it knew, and prove both.",
-        add_completion=False,
-        no_args_is_help=True,
-        rich_markup_mode=None,
-        pretty_exceptions_enable=False,
-    )
+    # Plain help: with colours, `rewarm --help` would load another 40 modules.
+    app = typer.Typer(name="rewarm", add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+    @app.callback(invoke_without_command=True)
+    def rewarm(
+        version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
+    ) -> None:
+        """Update a language model with new text, keep what it knew, and prove both."""
+        if version:
+            from rewarm import __version__
+
+            typer.echo(f"rewarm {__version__}")
+            raise typer.Exit(DONE)
+
     for module_info in sorted(pkgutil.iter_modules(__path__), key=lambda module: module.name):
         module = importlib.import_module(f"rewarm.cli.{module_info.name}")
         if hasattr(module, "register"):
@@ -35,34 +49,81 @@ def build() -> typer.Typer:
     return app
 
 
-def main(arguments: list[str] | None = None) -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point: runs a verb and leaves with its exit code."""
-    given = sys.argv[1:] if arguments is None else arguments
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    sys.excepthook = _defect(given)
     sys.exit(run(given))
 
 
 def run(given: list[str]) -> int:
-    """Runs a verb; its exit code. Errors go to stderr as sentences, and to stdout as JSON with --json."""
-    from rewarm.types import Stopped, StorageError, UserError
-
+    """Runs a verb; its exit code. Errors go to stderr as sentences, with --json to stdout as one object."""
     try:
-        code = typer.main.get_command(build()).main(given, prog_name="rewarm", standalone_mode=False)
-    except typer.exceptions.TyperException as error:
-        return _failed(given, getattr(error, "format_message", error.__str__)(), WRONG)
+        answer = _answer(given)
+    except typer.TyperException as error:
+        return _failed(given, _usage(error), WRONG)
     except UserError as error:
         return _failed(given, str(error), WRONG)
     except (Stopped, StorageError, OSError, RuntimeError, MemoryError) as error:
         return _failed(given, str(error) or type(error).__name__, FAILED)
-    except (KeyboardInterrupt, typer.Abort):
-        return _failed(given, "stopped at once; the last save is whole, and the same command goes on from it", FAILED)
-    return code if isinstance(code, int) else DONE
+    if answer == _INTERRUPTED:
+        return _failed(given, "interrupted; what was saved is whole, and the same command goes on from it", FAILED)
+    if not isinstance(answer, Answer):
+        return DONE
+    if "--json" in given:
+        refused = {"error": answer.error, "exit_code": answer.exit_code} if answer.error else {}
+        print(as_json({**answer.values, **refused}))
+    else:
+        show(answer.parts)
+        if answer.error:
+            print(f"rewarm: {answer.error}", file=sys.stderr)
+    return answer.exit_code
+
+
+def _answer(given: list[str]) -> Any:
+    command = typer.main.get_command(build())
+    verbs: dict[str, Any] = getattr(command, "commands", {})
+    word = next((argument for argument in given if not argument.startswith("-")), None)
+    if word is not None and word not in verbs:
+        from rewarm.methods import nearest
+
+        raise UserError(f"there is no verb '{word}'. {nearest(word, verbs)}")
+    # With --json stdout is for the one object: what a library prints goes to stderr.
+    with contextlib.redirect_stdout(sys.stderr) if "--json" in given else contextlib.nullcontext():
+        return command.main(given or ["--help"], prog_name="rewarm", standalone_mode=False)
+
+
+def _usage(error: typer.TyperException) -> str:
+    """A usage error of typer as a sentence; for an unknown option with the nearest of the verb's own."""
+    context, option = getattr(error, "ctx", None), getattr(error, "option_name", None)
+    if context is None or option is None:
+        return error.format_message()
+    known = [name for parameter in context.command.params for name in parameter.opts if name.startswith("--")]
+    if option in known:
+        return error.format_message()
+    from rewarm.methods import nearest
+
+    return f"{context.command_path} has no option {option}. {nearest(option, known)}"
 
 
 def _failed(given: list[str], message: str, code: int) -> int:
     if "--debug" in given:
         traceback.print_exc()
     if "--json" in given:
-        print(json.dumps({"error": message, "exit_code": code}))
+        print(as_json({"error": message, "exit_code": code}))
     else:
         print(f"rewarm: {message}", file=sys.stderr)
     return code
+
+
+def _defect(given: list[str]) -> Any:
+    """What is left of an error that nobody foresaw: a sentence instead of a traceback. Python leaves with code 1."""
+
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if "--debug" in given:
+            traceback.print_exception(kind, error, trace)
+        message = f"unexpected {kind.__name__}: {error}. This is a defect; please report it with what --debug prints"
+        _failed([word for word in given if word != "--debug"], message, FAILED)
+
+    return hook

@@ -6,54 +6,69 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from rewarm.cli.console import AsJson, Debug, PlanFile, say, say_json
+from rewarm.cli.verb import WRONG, Answer, Manner, PlanFile, table, verb
 from rewarm.quantities import clock, short, size
 
 if TYPE_CHECKING:
-    from rewarm.river.forecast import Forecast
+    from rich.console import RenderableType
+
+    from rewarm.river.forecast import Forecast, LegForecast
+    from rewarm.river.sampling import CorpusForecast
 
 
 def register(app: typer.Typer) -> None:
     """Adds the verb."""
-    app.command()(check)
+    verb(app, check)
 
 
-def check(plan: PlanFile, as_json: AsJson = False, debug: Debug = False) -> None:
-    """Validate a plan whole and forecast its tokens, steps, disk, memory and time. Writes nothing."""
+def check(manner: Manner, plan: PlanFile) -> Answer:
+    """Find every mistake of a plan before any work.
+
+    Reads its files in part, its base's configuration and tokenizer, and forecasts tokens, steps, learning rates, disk,
+    memory and time. Writes nothing. Exit code 3 when something is wrong, or does not fit on this machine.
+    """
     from rewarm.plan import load
     from rewarm.river.forecast import forecast
 
-    found = forecast(load(plan), timed=True)
-    show(found, as_json)
-    found.refuse()
+    return told(forecast(load(plan), timed=True))
 
 
-def show(found: Forecast, as_json: bool) -> None:
-    """Prints a forecast."""
-    if as_json:
-        say_json(found.described())
-        return
-    from rich.table import Table
+def told(found: Forecast) -> Answer:
+    """A forecast as an answer; with exit code 3 when the run cannot fit."""
+    faults = found.faults()
+    if faults:
+        return Answer(found.described(), _parts(found), WRONG, " ".join(faults))
+    return Answer(found.described(), _parts(found))
 
-    corpora = Table("corpus", "tokens", "bytes", "bad rows in sample", title="Text", title_justify="left")
+
+def _parts(found: Forecast) -> list[RenderableType]:
+    corpora = table("corpus", "documents", "tokens", "text", "trained on", "bad rows", title="Text")
     for corpus in found.corpora:
-        corpora.add_row(
-            corpus.name,
-            ("" if corpus.exact else "~") + short(corpus.tokens),
-            ("" if corpus.exact else "~") + size(corpus.bytes),
-            f"{corpus.bad_rows} of {corpus.rows}" if corpus.rows else "",
-        )
-    legs = Table("run", "leg", "steps", "tokens", "shares", "rates", title="Work", title_justify="left")
+        about = "" if corpus.counted else "~"
+        numbers = [short(corpus.documents), short(corpus.tokens), size(corpus.bytes), short(corpus.trainable)]
+        cells = [about + number for number in numbers] if corpus.known else ["?"] * 4
+        corpora.add_row(corpus.name, *cells, _bad(corpus))
+    work = table("run", "leg", "steps", "tokens", "of which (passes)", "rate: start, peak, end", title="Work")
     for leg in found.legs:
-        shares = ", ".join(f"{name} {part:.1%}" for name, part in leg.shares.items())
-        rates = " -> ".join(f"{rate:.2g}" for rate in leg.rates)
-        legs.add_row(leg.run or "main", leg.name, str(leg.steps), short(leg.tokens), shares, rates)
-    say(corpora)
-    say(legs)
-    say(f"parameters  {short(found.parameters)}")
-    say(f"disk        {size(found.disk_bytes)} of {size(found.disk_free)} free")
-    say(f"memory      about {size(found.memory_bytes)} of {size(found.memory_available)} available")
-    if found.seconds is not None:
-        say(f"time        about {clock(found.seconds)} ({found.how})")
-    for warning in found.warnings:
-        say(f"note        {warning}")
+        rates = ", ".join(f"{rate:.2g}" for rate in leg.rates)
+        parts = [_part(leg, name) for name in leg.shares]
+        work.add_row(leg.run or "main", leg.name, f"{leg.steps:,}", short(leg.tokens), "\n".join(parts), rates)
+    lines = [f"base: {short(found.parameters)} parameters"]
+    for need in found.needs:
+        parts = [f"{name} {size(count)}" for name, count in need.parts.items()]
+        have = f"{size(need.available)} {need.word}"
+        lines.append(f"{need.what}: about {size(need.needed)} of {have} ({', '.join(parts)})")
+    if found.seconds:
+        times = ", ".join(f"{name} {clock(part)}" for name, part in found.seconds.items())
+        lines.append(f"time: about {clock(sum(found.seconds.values()))} ({times}); {found.how}")
+    return [corpora, "", work, "", *lines, *(f"note: {warning}" for warning in found.warnings)]
+
+
+def _part(leg: LegForecast, name: str) -> str:
+    passes = f" ({leg.passes[name]:.2g})" if name in leg.passes else ""
+    return f"{short(leg.tokens * leg.shares[name])} {name}{passes}"
+
+
+def _bad(corpus: CorpusForecast) -> str:
+    reasons = ", ".join(f"{count} {reason}" for reason, count in corpus.bad_rows.items())
+    return f"{reasons} of {corpus.rows:,} read" if reasons else "0"

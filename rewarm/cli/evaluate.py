@@ -2,31 +2,38 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rewarm.cli.console import AsJson, Debug, Quiet, Watcher, say, say_json
+from rewarm.cli.verb import Answer, Manner, table, verb
+from rewarm.cli.watcher import Watcher
+
+if TYPE_CHECKING:
+    from rewarm.report.result import Row
+    from rewarm.tokens.tokenizer import TextTokenizer
+
+_Model = Annotated[str, typer.Argument(metavar="MODEL", help="A model folder or hub name.", show_default=False)]
+_On = Annotated[Path, typer.Option(metavar="RUN", help="The run whose held-out documents and base are used.")]
 
 
 def register(app: typer.Typer) -> None:
     """Adds the verb."""
-    app.command()(evaluate)
+    verb(app, evaluate, works=True)
 
 
-def evaluate(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A model folder or hub name with the run's tokenizer.")],
-    on: Annotated[Path, typer.Option(metavar="RUN", help="The run whose held-out documents and base are used.")],
-    as_json: AsJson = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
-) -> None:
-    """Score a model on a run's watch-list, against the run's base on the same documents. Stores nothing."""
+def evaluate(manner: Manner, model: _Model, on: _On) -> Answer:
+    """Score any model on a run's held-out documents.
+
+    It is compared with the run's base on the same documents, so it must use the run's tokenizer. Stores nothing.
+    """
     from rewarm.models.load import check_length, check_vocabulary, load_model
     from rewarm.river.directory import RunDirectory
     from rewarm.river.inputs import make_inputs
+    from rewarm.river.legs import BASE
     from rewarm.river.outcome import row, scored
     from rewarm.river.scores import score
     from rewarm.training.machine import on_device
@@ -34,24 +41,48 @@ def evaluate(
 
     plan = RunDirectory(on).resolved()
     run = RunDirectory(on, Path(plan.prepared_dir) if plan.prepared_dir else None)
-    with Watcher(quiet or as_json) as watcher, tempfile.TemporaryDirectory() as folder:
-        inputs = make_inputs(plan, run, watcher.tell)
-        base = scored(run, "base", inputs.watch_documents)
-        if set(base) != set(inputs.watch_documents):
-            raise UserError(f"run '{on}' has not scored its base yet: `rewarm run` it first")
+    with Watcher(manner) as watcher, tempfile.TemporaryDirectory() as folder:
+        tell = watcher.hooks().tell_or_stop
+        inputs = make_inputs(plan, run, tell)
+        base = scored(run, BASE, inputs.watch_documents)
+        if not base or set(base) != set(inputs.watch_documents):
+            raise UserError(f"run '{on}' has not scored its base on every watched corpus yet: `rewarm run` it first")
+        check_tokenizer(model, inputs.tokenizer, run.tokenizer)
         loaded = on_device(load_model(model))
         check_vocabulary(loaded, inputs.tokenizer)
         check_length(loaded, plan.seq_len)
-        losses = score(loaded, inputs, Path(folder) / "model", tell=watcher.tell)
-    found = row(model, "control", losses, base, control="evaluated")
-    if as_json:
-        say_json(found.model_dump(mode="json"))
-        return
-    from rich.table import Table
+        losses = score(loaded, inputs, Path(folder) / "model", tell=tell)
+    return _told(row(model, "stage", losses, base))
 
-    table = Table("corpus", "loss (nats/byte)", "change", "95 % interval", "verdict")
+
+def check_tokenizer(model: str, own: TextTokenizer, folder: Path) -> None:
+    """UserError when the model's tokenizer turns text into other ids than the run's, which is in `folder`."""
+    from rewarm.models.load import save_tokenizer
+    from rewarm.tokens.tokenizer import TextTokenizer
+    from rewarm.types import UserError
+
+    with tempfile.TemporaryDirectory() as place:
+        save_tokenizer(model, Path(place) / "tokenizer")
+        other = TextTokenizer(Path(place) / "tokenizer")
+        parts = [json.loads((where / "tokenizer.json").read_bytes()) for where in (folder, Path(place) / "tokenizer")]
+    # Not the hash of the files: saving a tokenizer again may write the same one in other words.
+    first, second = ([part.get(key) for key in ("model", "normalizer", "pre_tokenizer")] for part in parts)
+    if first != second or (own.eos_id, own.prefix) != (other.eos_id, other.prefix):
+        raise UserError(
+            f"tokenizer mismatch: '{model}' splits text in another way than the run's base, so their losses cannot be "
+            "compared on the run's tokens. Give a model with the tokenizer of the run's base"
+        )
+
+
+def _told(found: Row) -> Answer:
+    from rewarm.report.wording import Change, interval, nats, point
+
+    shown = table("corpus", "documents", "base", found.name, "change", "95% interval", "verdict")
     for corpus, cell in found.cells.items():
-        reference = cell.loss - cell.delta
-        interval = f"[{cell.low / reference:+.2%}, {cell.high / reference:+.2%}]"
-        table.add_row(corpus, f"{cell.loss:.4f}", f"{cell.relative:+.2%}", interval, cell.verdict)
-    say(table)
+        before = cell.loss - cell.delta
+        change = Change(cell.relative, cell.low / before, cell.high / before)
+        shown.add_row(
+            corpus, f"{cell.documents:,}", nats(before), nats(cell.loss), point(change), interval(change), cell.verdict
+        )
+    legend = "Loss in nats per byte, and its change against the run's base in percent; below 0 is better."
+    return Answer({"model": found.name, "cells": json.loads(found.model_dump_json())["cells"]}, [shown, legend])

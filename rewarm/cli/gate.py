@@ -7,38 +7,42 @@ from typing import Annotated
 
 import typer
 
-from rewarm.cli.console import AsJson, Debug, RunFolder, say, say_json, share
+from rewarm.cli.verb import DONE, NOT_MET, Answer, Manner, RunFolder, verb
+
+_Forget = Annotated[str | None, typer.Option(help="Largest rise of loss allowed on any old corpus, such as 1%.")]
+_Gain = Annotated[str | None, typer.Option(help="Smallest fall of loss wanted on every new corpus, such as 3%.")]
+_Strict = Annotated[bool, typer.Option("--strict", help="Judge by the harder bound of the 95 % interval.")]
 
 
 def register(app: typer.Typer) -> None:
     """Adds the verb."""
-    app.command()(gate)
+    verb(app, gate)
 
 
 def gate(
-    run: RunFolder,
-    max_forget: Annotated[str | None, typer.Option(help="Largest rise of loss allowed on any old corpus: 1%.")] = None,
-    min_gain: Annotated[str | None, typer.Option(help="Smallest fall of loss wanted on every new corpus: 3%.")] = None,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Hold the interval's bound to it, not the estimate.")
-    ] = False,
-    as_json: AsJson = False,
-    debug: Debug = False,
-) -> None:
-    """Hold a finished run to limits; exit code 0 when met, 2 when not."""
+    manner: Manner, run: RunFolder, max_forget: _Forget = None, min_gain: _Gain = None, strict: _Strict = False
+) -> Answer:
+    """Hold a finished run to limits; exit code 2 when not met."""
     from rewarm.report.gate import check
     from rewarm.report.result import read
 
-    outcome = check(
-        read(run),
-        max_forget=None if max_forget is None else share(max_forget),
-        min_gain=None if min_gain is None else share(min_gain),
-        strict=strict,
-    )
-    if as_json:
-        say_json(dataclasses.asdict(outcome))
-    else:
-        for sentence in outcome.sentences:
-            say(sentence)
-        say("gate met" if outcome.passed else "gate not met")
-    raise typer.Exit(0 if outcome.passed else 2)
+    outcome = check(read(run), _share("--max-forget", max_forget), _share("--min-gain", min_gain), strict)
+    last = "gate met" if outcome.passed else "gate not met"
+    return Answer(dataclasses.asdict(outcome), [*outcome.sentences, last], DONE if outcome.passed else NOT_MET)
+
+
+def _share(option: str, given: str | None) -> float | None:
+    from rewarm.quantities import parse_share
+    from rewarm.types import UserError
+
+    if given is None:
+        return None
+    try:
+        found = parse_share(given)
+    except ValueError as error:
+        raise UserError(f"{option} {given!r}: {error}") from None
+    if found >= 1 and "%" not in given:
+        raise UserError(
+            f"{option} {given} would be {100 * found:g} %: write {given}% for {given} percent, or {found / 100:g}"
+        )
+    return found

@@ -7,39 +7,45 @@ from typing import Annotated
 
 import typer
 
-from rewarm.cli.console import AsJson, Debug, DryRun, say, say_json
+from rewarm.cli.verb import Answer, Manner, verb
+
+_Base = Annotated[str, typer.Option(metavar="MODEL", help="The model to update: a folder or a hub name.")]
+_New = Annotated[list[str], typer.Option(metavar="TEXT", help="New text: file, folder or pattern. One stage for each.")]
+_Old = Annotated[
+    list[str] | None, typer.Option(metavar="TEXT", help="Old text, to be kept: a sample of what the base knows.")
+]
+_Output = Annotated[Path, typer.Option(metavar="FILE", help="The plan to write.")]
+_OutputDir = Annotated[str | None, typer.Option(metavar="FOLDER", help="The run directory. [default: runs/<plan>]")]
+_Force = Annotated[bool, typer.Option("--force", help="Overwrite an existing plan.")]
 
 
 def register(app: typer.Typer) -> None:
     """Adds the verb."""
-    app.command()(init)
+    verb(app, init, writes=True)
 
 
 def init(
-    base: Annotated[str, typer.Option(help="The model to update: a folder or a hub name.")],
-    new: Annotated[list[str], typer.Option(help="New text: a file, folder or pattern. Once per stage, in order.")],
-    old: Annotated[
-        list[str] | None, typer.Option(help="Old text, to be kept: a sample of what the base knows.")
-    ] = None,
-    output: Annotated[Path, typer.Option(help="The plan to write.")] = Path("plan.yaml"),
-    output_dir: Annotated[str | None, typer.Option(help="The run directory the plan names.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing plan.")] = False,
-    dry_run: DryRun = False,
-    as_json: AsJson = False,
-    debug: Debug = False,
-) -> None:
-    """Look at a base and at text, and write a commented plan: one stage per --new, 5 % replay, everything watched."""
-    from rewarm.recipes.first_plan import first_plan
-    from rewarm.types import UserError
+    manner: Manner, base: _Base, new: _New, old: _Old = None, output: _Output = Path("plan.yaml"),
+    output_dir: _OutputDir = None, force: _Force = False,
+) -> Answer:  # fmt: skip
+    """Write a plan for a base and some text.
 
-    if output.exists() and not force and not dry_run:
+    Looks at the texts and at the base, and writes a commented plan with safe defaults: one stage for each --new, 5 %
+    replay of the first --old, everything watched, a control without replay.
+    """
+    from rewarm.types import StorageError, UserError
+
+    if output.exists() and not force and not manner.dry_run:
         raise UserError(f"'{output}' exists: give another --output, or --force to overwrite it")
+    from rewarm.recipes.first_plan import first_plan
+
     text = first_plan(base, new, old or [], output_dir or f"runs/{output.stem}")
-    if not dry_run:
+    values = {"plan": str(output), "written": not manner.dry_run, "text": text}
+    if manner.dry_run:
+        return Answer(values, [text.rstrip("\n")])
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
         output.write_text(text, encoding="utf-8")
-    if as_json:
-        say_json({"plan": str(output), "written": not dry_run, "text": text})
-    elif dry_run:
-        say(text)
-    else:
-        say(f"wrote {output}. Next: rewarm check {output}")
+    except OSError as error:
+        raise StorageError(f"'{output}' was not written: {error}") from error
+    return Answer(values, [f"wrote {output}. Next: rewarm check {output}"])

@@ -5,46 +5,34 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 import typer
 
-from rewarm.cli.console import AsJson, Debug, say, say_json
+from rewarm.cli.verb import Answer, Manner, verb
 
 
 def register(app: typer.Typer) -> None:
     """Adds the verb."""
-    app.command()(methods)
+    verb(app, methods)
 
 
 def methods(
-    folder: Annotated[str | None, typer.Argument(metavar="[FOLDER]", help="Such as schedules.")] = None,
-    as_json: AsJson = False,
-    debug: Debug = False,
-) -> None:
-    """List the methods of every slot: name, what it is, options with defaults, paper."""
+    manner: Manner, folder: Annotated[str | None, typer.Argument(metavar="[FOLDER]", help="Such as schedules.")] = None
+) -> Answer:
+    """List every method with its options and paper."""
     from rewarm.methods import known, nearest
     from rewarm.types import UserError
 
     folders = slots()
     if folder is not None and folder not in folders:
-        raise UserError(f"no slot is called '{folder}'. {nearest(folder, folders)}")
+        raise UserError(f"no folder of methods is called '{folder}'. {nearest(folder, folders)}")
     found = {
-        slot: {name: _describe(method) for name, method in known(slot).items()}
+        slot: {name: _described(method) for name, method in known(slot).items()}
         for slot in ([folder] if folder else folders)
     }
-    if as_json:
-        say_json(found)
-        return
-    for slot, entries in found.items():
-        say(f"{slot}")
-        for name, entry in entries.items():
-            options = ", ".join(f"{key}={value}" for key, value in entry["options"].items())
-            say(f"  {name:<16} {entry['summary']}")
-            if options:
-                say(f"  {'':<16}   {options}")
-            if entry["paper"]:
-                say(f"  {'':<16}   {entry['paper']}")
+    return Answer(found, list(_lines(found)))
 
 
 def slots() -> list[str]:
@@ -55,10 +43,26 @@ def slots() -> list[str]:
     return [name for name in names if hasattr(importlib.import_module(f"rewarm.{name}"), "SLOT")]
 
 
-def _describe(method: Any) -> dict[str, Any]:
-    documented = (inspect.getdoc(method) or "").strip().split("\n\n")[0].replace("\n", " ")
+def _described(method: Any) -> dict[str, Any]:
+    first = (inspect.getdoc(method) or "").strip().split("\n\n")[0]
     options = {
-        name: "required" if info.is_required() else info.get_default(call_default_factory=True)
+        info.alias or name: "required" if info.is_required() else info.get_default(call_default_factory=True)
         for name, info in method.model_fields.items()
     }
-    return {"summary": documented, "options": options, "paper": getattr(method, "paper", "")}
+    return {"summary": " ".join(first.split()), "options": options, "paper": getattr(method, "paper", "")}
+
+
+def _lines(found: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Iterator[str]:
+    for slot, entries in found.items():
+        yield slot
+        for name, entry in entries.items():
+            yield f"  {name:<16} {entry['summary']}"
+            options = ", ".join(f"{key}={_short(value)}" for key, value in entry["options"].items())
+            yield from (f"  {'':<16}   {line}" for line in (options, entry["paper"]) if line)
+
+
+def _short(value: Any) -> str:
+    """A default on one line: of a long list only its beginning."""
+    if isinstance(value, tuple) and len(value) > 4:
+        return f"({', '.join(map(str, value[:4]))}, ... {len(value)} in all)"
+    return str(value)

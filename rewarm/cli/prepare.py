@@ -3,65 +3,74 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from rewarm.cli.console import AsJson, Debug, DryRun, PlanFile, Quiet, Watcher, say, say_json
-from rewarm.quantities import short
+from rewarm.cli.verb import Answer, Manner, PlanFile, table, verb
+from rewarm.cli.watcher import Watcher
+from rewarm.quantities import short, size
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from rewarm.river.inputs import Inputs
 
 
 def register(app: typer.Typer) -> None:
     """Adds the verb."""
-    app.command()(prepare)
+    verb(app, prepare, writes=True, works=True)
 
 
-def prepare(
-    plan: PlanFile, dry_run: DryRun = False, as_json: AsJson = False, quiet: Quiet = False, debug: Debug = False
-) -> None:
-    """Tokenise every corpus of a plan once; later runs share the result. Prints what was found in each."""
+def prepare(manner: Manner, plan: PlanFile) -> Answer:
+    """Tokenise every corpus of a plan, once.
+
+    Later runs share the result. Prints documents, tokens and bytes of each corpus, what is held out, what is dropped
+    because its text is watched, and bad rows by reason.
+    """
     from rewarm.plan import load
 
     loaded = load(plan)
-    if dry_run:
-        from rewarm.cli.check import show
+    if manner.dry_run:
+        from rewarm.cli.check import told
         from rewarm.river.forecast import forecast
 
-        show(forecast(loaded), as_json)
-        return
+        return told(forecast(loaded))
     from rewarm.river.directory import RunDirectory
     from rewarm.river.inputs import make_inputs
 
     run = RunDirectory(loaded.directory, Path(loaded.prepared_dir) if loaded.prepared_dir else None)
-    with run.locked(), Watcher(quiet or as_json) as watcher:
-        inputs = make_inputs(loaded, run, watcher.tell)
-    found: list[dict[str, Any]] = [
-        {
-            "corpus": name,
-            "documents": store.documents,
-            "tokens": store.tokens,
-            "bytes": store.manifest["bytes"],
-            "trained": inputs.trainable_tokens(name) if loaded.trained(name) else 0,
-            "held_out_documents": inputs.held_out[name],
-            "dropped_because_watched": inputs.copies.get(name, 0),
-            "rows": store.manifest["rows"],
-            "bad_rows": store.manifest["bad_rows"],
-            "folder": str(store.folder),
-        }
-        for name, store in inputs.stores.items()
-    ]
-    if as_json:
-        say_json({"corpora": found, "notes": inputs.notes})
-        return
-    from rich.table import Table
+    with Watcher(manner) as watcher, run.locked():
+        inputs = make_inputs(loaded, run, watcher.hooks().tell_or_stop)
+    found = [_described(inputs, name) for name in inputs.stores]
+    return Answer({"corpora": found, "notes": inputs.notes}, _parts(found, inputs.notes))
 
-    table = Table("corpus", "documents", "tokens", "bytes/token", "held out", "dropped", "bad rows")
+
+def _described(inputs: Inputs, name: str) -> dict[str, Any]:
+    store = inputs.stores[name]
+    return {
+        "corpus": name,
+        "documents": store.documents,
+        "tokens": store.tokens,
+        "bytes": store.manifest["bytes"],
+        "bytes_per_token": store.manifest["bytes"] / store.tokens,
+        "trainable_tokens": inputs.trainable_tokens(name) if inputs.plan.trained(name) else 0,
+        "held_out_documents": inputs.held_out[name],
+        "dropped_documents": {"its text is watched": inputs.copies[name]} if inputs.copies.get(name) else {},
+        "rows": store.manifest["rows"],
+        "bad_rows": store.manifest["bad_rows"],
+        "bad_examples": store.manifest["bad_examples"],
+        "folder": str(store.folder),
+    }
+
+
+def _parts(found: list[dict[str, Any]], notes: list[str]) -> list[RenderableType]:
+    shown = table("corpus", "documents", "tokens", "bytes", "bytes/token", "held out", "dropped", "bad rows")
     for row in found:
-        bad = ", ".join(f"{reason}: {count}" for reason, count in row["bad_rows"].items()) or "0"
-        table.add_row(
-            row["corpus"], f"{row['documents']:,}", short(row["tokens"]), f"{row['bytes'] / row['tokens']:.2f}",
-            f"{row['held_out_documents']:,}", f"{row['dropped_because_watched']:,}", bad,
+        bad = "\n".join(f"{count:,} {reason}" for reason, count in row["bad_rows"].items()) or "0"
+        shown.add_row(
+            row["corpus"], f"{row['documents']:,}", short(row["tokens"]), size(row["bytes"]),
+            f"{row['bytes_per_token']:.2f}", f"{row['held_out_documents']:,}",
+            f"{sum(row['dropped_documents'].values()):,}", bad,
         )  # fmt: skip
-    say(table)
-    for note in inputs.notes:
-        say(f"note: {note}")
+    return [shown, *(f"note: {note}" for note in notes)]

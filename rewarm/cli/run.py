@@ -4,40 +4,35 @@ from __future__ import annotations
 
 import typer
 
-from rewarm.cli.console import AsJson, Debug, DryRun, PlanFile, Quiet, Watcher, say, say_json
+from rewarm.cli.verb import Answer, Manner, PlanFile, verb
+from rewarm.cli.watcher import Watcher
 
 
 def register(app: typer.Typer) -> None:
     """Adds the verb."""
-    app.command()(run)
+    verb(app, run, writes=True, works=True)
 
 
-def run(
-    plan: PlanFile, dry_run: DryRun = False, as_json: AsJson = False, quiet: Quiet = False, debug: Debug = False
-) -> None:
-    """Train a plan's stages, score every model, and write the report. The same command goes on after a stop."""
-    from rewarm.cli.check import show
+def run(manner: Manner, plan: PlanFile) -> Answer:
+    """Train a plan's stages and controls, score every model, report.
+
+    The same command goes on after a stop. SIGTERM or Ctrl-C saves and stops; a second one quits at once.
+    """
     from rewarm.launch import tune
     from rewarm.plan import load
-    from rewarm.river.forecast import forecast
 
     loaded = load(plan)
-    if not dry_run:
-        tune()
-    expected = forecast(loaded, timed=dry_run)
-    if dry_run:
-        show(expected, as_json)
-        expected.refuse()
-        return
-    expected.refuse()
-    from rewarm.report.terminal import path_line, table
-    from rewarm.river.run import run as run_plan
+    if manner.dry_run:
+        from rewarm.cli.check import told
+        from rewarm.river.forecast import forecast
 
-    with Watcher(quiet or as_json) as watcher:
+        return told(forecast(loaded, timed=True))
+    tune()
+    with Watcher(manner) as watcher:
+        from rewarm.cli.report import told as told_result
+        from rewarm.river.forecast import forecast
+        from rewarm.river.run import run as run_plan
+
+        forecast(loaded).refuse()
         result = run_plan(loaded, watcher.hooks(), command=f"rewarm run {plan}")
-    page = loaded.directory / "report.html"
-    if as_json:
-        say_json({"report": str(page), "complete": result.complete, "result": result.model_dump(mode="json")})
-        return
-    say(table(result))
-    say(path_line(page))
+    return told_result(result, loaded.directory)

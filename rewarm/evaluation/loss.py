@@ -6,6 +6,7 @@ before it; the bytes counted are all of the document's. Shapes: D documents, B r
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -62,6 +63,8 @@ def save(losses: DocumentLosses, file: Path) -> None:
     partial = file.with_suffix(".partial")
     with partial.open("wb") as opened:
         np.savez(opened, nats=losses.nats_D, bytes=losses.bytes_D, tokens=losses.tokens_D)
+        opened.flush()
+        os.fsync(opened.fileno())
     partial.replace(file)
 
 

@@ -4,48 +4,78 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
-from itertools import islice
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from rewarm.corpora import Corpus
 from rewarm.methods import build
+from rewarm.models.load import save_tokenizer
 from rewarm.plan import corpus_options, from_values
 from rewarm.quantities import short
-from rewarm.types import BadRows, UserError
+from rewarm.recipes.text_fields import text_fields
+from rewarm.river.sampling import look
+from rewarm.tokens.tokenizer import TextTokenizer
+from rewarm.types import UserError
 
-SAMPLE_ROWS = 50
-MOST_TOKENS = 50_000_000
-USUAL_PEAKS = ((2e8, 1e-3), (1e9, 3e-4), (8e9, 3e-4), (1e11, 1.5e-4))
+MOST_TOKENS = 1_000_000_000
+LONGEST_ROWS = 1024
+REPLAY = 0.05
+OLD_PASSES = 3.0
+"""The budget is kept so small that replay goes through the old text no more often than this."""
+HELD_OUT_DOCUMENTS = 50
+"""Wanted of every corpus that is watched; with fewer, intervals are wide."""
+FEWEST_DOCUMENTS = 20
+USUAL_PEAKS = ((2e8, 1e-3), (8e9, 3e-4), (1e11, 1.5e-4))
 """Parameters up to which a usual pre-training peak holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Text:
+    """A corpus of the plan: its options, the tokens that may be trained on, and remarks for the reader of the plan."""
+
+    options: dict[str, Any]
+    trainable: int
+    remarks: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Base:
+    """What the base says of itself."""
+
+    positions: int
+    parameters: int
+    tokenizer: TextTokenizer
 
 
 def first_plan(base: str, new: Sequence[str], old: Sequence[str], output_dir: str) -> str:
     """The YAML text of a plan that loads; UserError when the base or some text cannot be used."""
-    config = _config(base)
-    corpora: dict[str, Any] = {}
-    names = [_add(corpora, path) for path in new]
-    kept = [_add(corpora, path) for path in old]
-    seq_len = min(1024, _positions(config))
-    passes = {name: _one_pass(corpora[name]) for name in names}
-    batch = _batch_tokens(seq_len, min(passes.values()), _parameters(config))
-    peak = _peak(_parameters(config))
-    budgets = {name: max(batch, min(MOST_TOKENS, tokens) // batch * batch) for name, tokens in passes.items()}
-    replay = {"from": kept[0], "share": 0.05} if kept else {"from": "self", "share": 0.05}
+    about = _look_at(base)
+    texts: dict[str, _Text] = {}
+    names = [_add(texts, path, about, trained=True) for path in new]
+    kept = [_add(texts, path, about, trained=number == 0) for number, path in enumerate(old)]
+    budgets = {name: _budget(texts[name], texts[kept[0]] if kept else None) for name in names}
+    seq_len = _row_length(min(budgets.values()), about.positions)
+    batch = _batch_tokens(seq_len, min(budgets.values()), about.parameters)
+    replay = {"from": kept[0] if kept else "self", "share": REPLAY}
+    peak = _peak(about.parameters)
     values = {
         "base": base,
         "output_dir": output_dir,
         "seq_len": seq_len,
         "batch_tokens": batch,
-        "corpora": corpora,
+        "corpora": {name: text.options for name, text in texts.items()},
         "stages": [
             {
                 "name": name,
                 "data": name,
-                "tokens": budgets[name],
+                "tokens": max(batch, budgets[name] // batch * batch),
                 "learning_rate": peak,
                 "schedule": "rewarm",
                 "replay": replay,
@@ -56,107 +86,112 @@ def first_plan(base: str, new: Sequence[str], old: Sequence[str], output_dir: st
         "controls": ["new-only"],
     }
     from_values(values)
-    return _written(values, bool(kept))
+    return _written(values, texts, about, bool(kept))
 
 
-def _config(base: str) -> dict[str, Any]:
-    from transformers import AutoConfig
-
+def _look_at(base: str) -> _Base:
     try:
-        found: dict[str, Any] = AutoConfig.from_pretrained(base, trust_remote_code=False).to_dict()
-    except (OSError, ValueError) as error:
-        raise UserError(f"base '{base}' has no configuration that could be read: {error}") from error
-    return found
+        config = AutoConfig.from_pretrained(base, trust_remote_code=False)
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"base '{base}' is no causal language model that could be read: {error}") from error
+    with tempfile.TemporaryDirectory() as folder:
+        save_tokenizer(base, Path(folder) / "tokenizer")
+        tokenizer = TextTokenizer(Path(folder) / "tokenizer")
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    return _Base(int(getattr(config, "max_position_embeddings", None) or LONGEST_ROWS), parameters, tokenizer)
 
 
-def _positions(config: dict[str, Any]) -> int:
-    most = config.get("max_position_embeddings") or config.get("n_positions") or 1024
-    return int(most)
+def _add(texts: dict[str, _Text], path: str, base: _Base, trained: bool) -> str:
+    """Looks at a corpus and adds it under a name made from its path, which it returns."""
+    stem = re.sub(r"[^A-Za-z0-9-]+", "-", Path(path.rstrip("/*")).name.split(".")[0]).strip("-")[:40] or "corpus"
+    name, number = stem, 2
+    while name in texts or name in ("self", "base"):
+        name, number = f"{stem}-{number}", number + 1
+    texts[name] = _text(name, path, base, trained)
+    return name
 
 
-def _parameters(config: dict[str, Any]) -> float:
-    width = config.get("hidden_size") or config.get("n_embd") or 0
-    layers = config.get("num_hidden_layers") or config.get("n_layer") or 0
-    return float(12 * layers * width**2 + config.get("vocab_size", 0) * width)
+def _text(name: str, path: str, base: _Base, trained: bool) -> _Text:
+    options = dict(corpus_options(path))
+    remarks = []
+    corpus = _corpus(name, options)
+    fields = text_fields(options["type"], corpus.files()[0])
+    if fields and "text" not in fields:
+        options["text_field"], *others = fields
+        corpus = _corpus(name, options)
+        also = f"; also in its rows: {', '.join(others[:4])}" if others else ""
+        remarks.append(f"text_field of {name}: the field with the longest texts{also}")
+    share = corpus.holdout if trained else 1.0
+    found = look(name, corpus, share, base.tokenizer, None, 0.001)
+    if not trained:
+        return _Text(options, found.tokens, remarks)
+    if found.documents < FEWEST_DOCUMENTS:
+        raise UserError(
+            f"'{path}' holds {found.documents} documents: too few to hold some out and score them. Give at least "
+            f"{FEWEST_DOCUMENTS}, for example by splitting the text into a file for each, or a row of JSON lines"
+        )
+    if found.documents * share < HELD_OUT_DOCUMENTS:
+        share = min(0.2, HELD_OUT_DOCUMENTS / found.documents)
+        options["holdout"] = f"{100 * share:.2g}%"
+        remarks.append(f"holdout of {name}: more than the usual 2%, because it has few documents")
+    return _Text(options, round(found.tokens * (1 - share)), remarks)
 
 
-def _peak(parameters: float) -> float:
+def _corpus(name: str, options: Mapping[str, Any]) -> Corpus:
+    corpus = build("corpora", options, f"corpora.{name}")
+    assert isinstance(corpus, Corpus)
+    return corpus
+
+
+def _budget(new: _Text, old: _Text | None) -> int:
+    """One pass over the new text, but no more than replay has old text for."""
+    one_pass = min(MOST_TOKENS, new.trainable)
+    return one_pass if old is None else min(one_pass, round(OLD_PASSES * old.trainable / REPLAY))
+
+
+def _row_length(smallest: int, positions: int) -> int:
+    """A power of two that the base has positions for, and less where 100 steps of four rows would need more text."""
+    most = min(LONGEST_ROWS, positions, max(32, smallest // 400))
+    return int(2 ** (most.bit_length() - 1))
+
+
+def _batch_tokens(seq_len: int, smallest: int, parameters: int) -> int:
+    """32 k tokens a step (256 k from a billion parameters on), less where that would leave under 100 steps."""
+    usual = 262_144 if parameters >= 1e9 else 32_768
+    return seq_len * max(1, min(usual, smallest // 100) // seq_len)
+
+
+def _peak(parameters: int) -> float:
     usual = next((peak for most, peak in USUAL_PEAKS if parameters <= most), USUAL_PEAKS[-1][1])
     return float(f"{usual / 3:.1g}")
 
 
-def _add(corpora: dict[str, Any], path: str) -> str:
-    """Adds a corpus under a name made from its path; its first rows say where the text is."""
-    stem = re.sub(r"[^A-Za-z0-9-]+", "-", Path(path.rstrip("/*")).name.split(".")[0]).strip("-") or "corpus"
-    name, number = stem, 2
-    while name in corpora or name in ("self", "base"):
-        name, number = f"{stem}-{number}", number + 1
-    options = dict(corpus_options(path))
-    corpus = build("corpora", options, f"corpora.{name}")
-    assert isinstance(corpus, Corpus)
-    bad = BadRows()
-    if not list(islice(corpus.read(bad), SAMPLE_ROWS)):
-        field = _text_field(corpus.files()[0]) if options["type"] == "jsonl" else None
-        if field is None:
-            raise UserError(f"'{path}': none of its first {bad.rows} rows holds text ({dict(bad.counts)})")
-        options["text_field"] = field
-    corpora[name] = options if len(options) > 2 or options["type"] == "code" else options["path"]
-    return name
-
-
-def _text_field(file: Path) -> str | None:
-    """The field with the longest strings in the first rows of a JSON-lines file."""
-    from rewarm.corpora.streams import blocks
-
-    lines = next(iter(blocks(file)), b"").split(b"\n")[:SAMPLE_ROWS]
-    lengths: dict[str, int] = {}
-    for line in lines[:-1] or lines:
-        try:
-            row = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(row, dict):
-            for key, value in row.items():
-                if isinstance(value, str):
-                    lengths[key] = lengths.get(key, 0) + len(value)
-    return max(lengths, key=lambda key: lengths[key]) if lengths else None
-
-
-def _batch_tokens(seq_len: int, smallest: int, parameters: float) -> int:
-    """32 k tokens a step (256 k from a billion parameters on), less where that would leave under 100 steps."""
-    usual = 262_144 if parameters >= 1e9 else 32_768
-    return seq_len * max(4, min(usual, smallest // 100) // seq_len)
-
-
-def _one_pass(options: Any) -> int:
-    """Tokens of about one pass over a corpus, nine tenths of it at an assumed 4 bytes per token."""
-    corpus = build("corpora", corpus_options(options))
-    assert isinstance(corpus, Corpus)
-    packed = {".zst": 3.5, ".gz": 3.5, ".parquet": 2.5}
-    size = sum(file.stat().st_size * packed.get(file.suffix, 1.0) for file in corpus.files())
-    return round(size / 4 * 0.9)
-
-
-def _written(values: dict[str, Any], has_old: bool) -> str:
+def _written(values: Mapping[str, Any], texts: Mapping[str, _Text], base: _Base, has_old: bool) -> str:
+    remarks = [remark for text in texts.values() for remark in text.remarks]
     comments = {
-        "stages": (
-            "# learning_rate: a third of a usual pre-training peak for this size, a rule of thumb to be swept. Published\n"
-            "# updates used between 1/60 and 1x of the original peak: higher learns more and forgets more.\n"
-            f"# tokens: about one pass (estimated), at most {short(MOST_TOKENS)}."
-        ),
-        "watch": "# held-out documents of these corpora are scored and never trained on",
-        "controls": "# the same run without replay, to show what replay does; also: joint, same-data, alone",
-        "corpora": "# options of each: rewarm methods corpora"
-        + (
-            ""
-            if has_old
-            else "\n# no old text was given: the model's own samples are replayed, and forgetting is not measured"
-        ),
+        "seq_len": [f"the base has {base.positions} positions and {short(base.parameters)} parameters"],
+        "corpora": [
+            "every option: rewarm methods corpora",
+            *remarks,
+            *(
+                []
+                if has_old
+                else ["no --old was given: the model's own samples are replayed, forgetting is not measured"]
+            ),
+        ],
+        "stages": [
+            "learning_rate: a third of a usual pre-training peak for this size. It is a rule of thumb: sweep it.",
+            "Published updates used from 1/60 to 1 times the original peak; higher learns more and forgets more.",
+            f"tokens: about one pass over the new text, at most {short(MOST_TOKENS)}; {REPLAY:.0%} of them are replay",
+        ],
+        "watch": ["held-out documents of these are scored before, during and after, and never trained on"],
+        "controls": ["the same run without replay, to show what replay does; also: joint, same-data, alone"],
     }
-    lines = ["# Written by rewarm init. `rewarm check` validates it, `rewarm run` runs it."]
+    lines = ["# Written by rewarm init. Next: rewarm check, then rewarm run."]
     for key, value in values.items():
-        if key in comments:
-            lines.append(comments[key])
+        lines += [f"# {comment}" for comment in comments.get(key, [])]
         # Through JSON: values used twice would be written as YAML anchors.
         plain = json.loads(json.dumps({key: value}))
         lines.append(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=120).rstrip())

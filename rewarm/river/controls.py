@@ -2,7 +2,8 @@
 
 `new-only`: no replay. `joint`: from the base, all new corpora and as many tokens of old text, mixed in one stage (the
 usual upper bound; it costs twice the tokens). `same-data`: the same schedule on the old text only, which shows what
-re-warming itself does. `alone`: every later stage trained from the base, which is what the plasticity gap compares with.
+re-warming itself does. `alone`: every later stage trained from the base, which is what the plasticity gap compares
+with. No control anneals a release, unless a stage starts from it: what is compared is the stages.
 """
 
 from __future__ import annotations
@@ -22,10 +23,14 @@ def control_plan(plan: Plan, word: str) -> Plan | None:
     values["output_dir"] = f"{plan.output_dir}/controls/{word}"
     # The watch-list must keep its meaning: roles are fixed before stages change, and so is the held-out split.
     values["watch"] = [{**watch, "role": plan.role(watch["corpus"])} for watch in values["watch"]]
-    values["stages"] = {"new-only": _new_only, "joint": _joint, "same-data": _same_data, "alone": _alone}[word](
-        plan, values
-    )
+    makers = {"new-only": _new_only, "joint": _joint, "same-data": _same_data, "alone": _alone}
+    values["stages"] = _without_releases(makers[word](plan, values))
     return from_values(values)
+
+
+def _without_releases(stages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    starts = {stage["from"] for stage in stages}
+    return [stage if f"{stage['name']}-release" in starts else {**stage, "release": None} for stage in stages]
 
 
 def _new_only(plan: Plan, values: dict[str, Any]) -> list[dict[str, Any]]:
@@ -38,7 +43,8 @@ def _old_corpus(plan: Plan, word: str) -> str:
     replayed = [stage.replay.from_ for stage in plan.stages if stage.replay and stage.replay.from_ != SELF]
     if not replayed:
         raise UserError(
-            f"control {word} needs an old corpus to train on: give some stage a replay from a corpus (a small share will do)"
+            f"control {word} needs an old corpus to train on: give some stage a replay from a corpus (a small share "
+            "will do)"
         )
     return replayed[0]
 
@@ -54,16 +60,15 @@ def _joint(plan: Plan, values: dict[str, Any]) -> list[dict[str, Any]]:
             assert stage.tokens is not None
             weights[portion.corpus] = weights.get(portion.corpus, 0.0) + stage.tokens * portion.weight / total
     new_tokens = sum(stage.tokens or 0 for stage in plan.stages)
+    weights[old] = weights.get(old, 0.0) + new_tokens
     first = values["stages"][0]
     return [
         {
             **first,
             "name": "joint",
-            "data": [{"corpus": name, "weight": weight} for name, weight in weights.items()]
-            + [{"corpus": old, "weight": new_tokens}],
+            "data": [{"corpus": name, "weight": weight} for name, weight in weights.items()],
             "tokens": 2 * new_tokens,
             "replay": None,
-            "release": None,
             "from": None,
             "max_epochs": 4 * max(stage.max_epochs for stage in plan.stages),
         }
@@ -80,6 +85,7 @@ def _same_data(plan: Plan, values: dict[str, Any]) -> list[dict[str, Any]]:
         {
             **stage,
             "data": [{"corpus": old, "weight": 1.0}],
+            "tokens": _all_tokens(stage),
             "replay": None,
             "max_epochs": 4 * stage["max_epochs"],
         }
@@ -87,7 +93,14 @@ def _same_data(plan: Plan, values: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
+def _all_tokens(stage: dict[str, Any]) -> int:
+    """A stage's tokens with additive replay on top: the same schedule means the same number of steps."""
+    replay, tokens = stage["replay"], int(stage["tokens"])
+    additive = replay is not None and replay["mode"] == "additive"
+    return round(tokens * (1 + replay["share"])) if additive else tokens
+
+
 def _alone(plan: Plan, values: dict[str, Any]) -> list[dict[str, Any]]:
     if len(plan.stages) < 2:
         raise UserError("control alone needs a second stage: the first one starts from the base anyway")
-    return [{**stage, "from": "base", "optimizer_state": "reset", "release": None} for stage in values["stages"][1:]]
+    return [{**stage, "from": "base", "optimizer_state": "reset"} for stage in values["stages"][1:]]

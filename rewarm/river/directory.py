@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
+import shutil
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from rewarm.plan import Plan, from_values
-from rewarm.types import UserError
+from rewarm.types import StorageError, UserError
 
 PLAN = "plan.resolved.json"
+HARMLESS = ("controls", "workers", "save_total_limit", "output_dir", "prepared_dir")
+"""Keys that may change while a run is under way: they change no weight and no score."""
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class RunDirectory:
@@ -46,7 +52,10 @@ class RunDirectory:
         file = self.root / name
         file.parent.mkdir(parents=True, exist_ok=True)
         partial = file.with_name(file.name + ".partial")
-        partial.write_text(json.dumps(value, indent=1, sort_keys=False) + "\n", encoding="utf-8")
+        with partial.open("w", encoding="utf-8") as opened:
+            opened.write(json.dumps(value, indent=1, sort_keys=False) + "\n")
+            opened.flush()
+            os.fsync(opened.fileno())
         os.replace(partial, file)
 
     def ledger(self) -> list[dict[str, Any]]:
@@ -59,11 +68,19 @@ class RunDirectory:
     def record(self, event: str, **facts: Any) -> None:
         """Appends one event to the ledger and flushes it to disk."""
         self.root.mkdir(parents=True, exist_ok=True)
+        held = self.ledger_file.read_bytes() if self.ledger_file.is_file() else b""
+        if not held.endswith(b"\n"):  # a crash cut the last line short; what is appended must not continue it
+            with self.ledger_file.open("ab") as cut:
+                cut.truncate(held.rfind(b"\n") + 1)
         entry = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "event": event, **facts}
         with self.ledger_file.open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry) + "\n")
             file.flush()
             os.fsync(file.fileno())
+
+    def recorded(self, event: str) -> dict[str, Any] | None:
+        """The newest entry of an event, if there is one."""
+        return next((entry for entry in reversed(self.ledger()) if entry["event"] == event), None)
 
     def finished(self) -> dict[str, dict[str, Any]]:
         """The ledger's entry of each finished leg, by the leg's name."""
@@ -77,29 +94,55 @@ class RunDirectory:
         return from_values(json.loads(file.read_text(encoding="utf-8")))
 
     def claim(self, plan: Plan) -> None:
-        """Writes the plan, or checks that the directory belongs to this plan; UserError naming the changed keys."""
+        """Writes the plan, or checks that the directory belongs to this plan; UserError naming the changed keys.
+
+        A run that has recorded nothing yet has nothing to protect: its plan was refused, and may be corrected.
+        """
         file = self.root / PLAN
         values = plan.resolved()
-        if file.is_file():
-            before = json.loads(file.read_text(encoding="utf-8"))
-            changed = sorted(_changes(before, values, harmless=("controls", "workers", "save_total_limit")))
-            if changed:
-                raise UserError(
-                    f"'{self.root}' was started with another plan; changed: {'; '.join(changed[:6])}. "
-                    "Give another output_dir, or restore the plan to go on with this run"
-                )
+        before = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else values
+        changed = sorted(_changes(before, values, HARMLESS))
+        if changed and self.ledger():
+            raise UserError(
+                f"'{self.root}' was started with another plan; changed: {'; '.join(changed[:6])}. "
+                "Give another output_dir, or restore the plan to go on with this run"
+            )
+        if changed:
+            for made in (self.tokenizer, self.base, self.evaluations):
+                shutil.rmtree(made, ignore_errors=True)
         self.write_json(PLAN, values)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Holds the directory for this process; UserError when another process runs in it."""
+        """Holds the directory for this process; UserError when another process runs in it.
+
+        What the operating system says of a full disk becomes a StorageError, whichever file it was about.
+        """
         self.root.mkdir(parents=True, exist_ok=True)
         with (self.root / ".lock").open("a+") as file:
+            if not _locks(file):
+                raise UserError(f"another rewarm process runs in '{self.root}': wait for it or stop it")
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise UserError(f"another rewarm process runs in '{self.root}': wait for it or stop it") from None
-            yield
+                yield
+            except OSError as error:
+                if isinstance(error, StorageError) or error.errno not in _FULL:
+                    raise
+                raise StorageError(
+                    f"'{self.root}' could not be written: {error}. Everything saved before is whole: make room and run "
+                    "the same command again"
+                ) from error
+
+
+def _locks(file: IO[str]) -> bool:
+    """Takes the lock of a run; tried for half a second, because a look at the status holds it for a moment too."""
+    for _ in range(5):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(0.1)
+        else:
+            return True
+    return False
 
 
 def _changes(before: Any, after: Any, harmless: tuple[str, ...], path: str = "") -> Iterator[str]:

@@ -1,83 +1,62 @@
-"""What a plan would do, before it does it: tokens, steps, disk, memory, time. Nothing is written.
-
-Corpora that are prepared are counted exactly; of others a first part is read and tokenised, and the rest estimated from
-the size of their files. Memory: 16 bytes per parameter (weight, gradient, two moments), activations of one micro-batch at
-about 4 bytes * tokens * layers * (16 * width + 4 * inner width), and the chunk of logits. Disk: stores, 12 bytes per
-parameter for each checkpoint kept and one being written, 4 bytes per parameter for each finished model.
-"""
+"""What a plan would do, before it does it: tokens, steps, learning rates, disk, memory, time. Nothing is written."""
 
 from __future__ import annotations
 
 import dataclasses
-import shutil
 import tempfile
-import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
-import psutil
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from rewarm.corpora import Corpus
-from rewarm.corpora.faults import check_budget
-from rewarm.models.load import check_length, check_vocabulary, save_tokenizer
-from rewarm.plan import Plan, Scratch, TrainTokenizer
-from rewarm.quantities import size
+from rewarm.models.load import check_length, check_vocabulary, make_model, save_tokenizer
+from rewarm.plan import Plan, Scratch
+from rewarm.river import timing
 from rewarm.river.controls import control_plan
+from rewarm.river.costs import Need, Work, disk, memory
 from rewarm.river.directory import RunDirectory
 from rewarm.river.inputs import check_files, used_corpora
-from rewarm.river.legs import LegPlan, last_rates, legs, past
-from rewarm.tokens.prepare import store_folder
-from rewarm.tokens.shards import Store
+from rewarm.river.legs import SELF_CORPUS, LegPlan, last_rates, legs, past
+from rewarm.river.sampling import ASSUMED_BYTES_PER_TOKEN, CorpusForecast, look
+from rewarm.stages import SELF
 from rewarm.tokens.tokenizer import TextTokenizer
-from rewarm.training.machine import flops_per_token, matmul_rate, micro_batch_tokens
-from rewarm.training.objective import CHUNK_BYTES, Objective
-from rewarm.types import BadRows, Batch, UserError
+from rewarm.types import UserError
 
-SAMPLE_CHARACTERS = 2_000_000
-TIMED_PARAMETERS = 300_000_000
-ASSUMED_BYTES_PER_TOKEN = 3.5
-ASSUMED_MATMUL_SHARE = 0.4
-
-
-@dataclass(frozen=True, slots=True)
-class CorpusForecast:
-    """A corpus: its tokens and bytes (`exact` when counted, not estimated), and bad rows among the rows sampled."""
-
-    name: str
-    tokens: int
-    bytes: int
-    exact: bool
-    rows: int
-    bad_rows: int
+ESTIMATE_ERROR = 0.15
+"""A budget is refused only when it exceeds what a corpus is estimated to hold by more than this."""
+UNKNOWN_TOKENS = 10**15
 
 
 @dataclass(frozen=True, slots=True)
 class LegForecast:
-    """A leg: `rates` are the learning rates of its first step, its highest, and its last."""
+    """A leg: `shares` of its tokens by corpus, how often it goes through each (`passes`, where known), and the learning
+    `rates` of its first step, its highest, and its last."""
 
     run: str
     name: str
+    kind: str
     steps: int
     tokens: int
     shares: dict[str, float]
+    passes: dict[str, float]
     rates: tuple[float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """What a plan would cost. `seconds` is None when it was not asked for; `how` says where it comes from."""
+    """What a plan would do and cost. `seconds` by kind of work is empty when it was not asked for; `how` says where it
+    comes from."""
 
     corpora: list[CorpusForecast]
     legs: list[LegForecast]
     parameters: int
-    disk_bytes: int
-    disk_free: int
-    memory_bytes: int
-    memory_available: int
-    seconds: float | None
+    needs: list[Need]
+    seconds: dict[str, float]
     how: str
     warnings: list[str]
 
@@ -85,213 +64,157 @@ class Forecast:
         """The forecast as plain values."""
         return dataclasses.asdict(self)
 
+    def faults(self) -> list[str]:
+        """Why the run cannot fit on this machine, one sentence for each need."""
+        return [fault for need in self.needs if (fault := need.fault()) is not None]
+
     def refuse(self) -> None:
         """UserError when the disk or the memory cannot hold the run."""
-        if self.disk_bytes > self.disk_free:
-            raise UserError(
-                f"the run would need {size(self.disk_bytes)} of disk and {size(self.disk_free)} are free. Make room, "
-                "lower save_total_limit, leave out controls, or put output_dir elsewhere"
-            )
-        if self.memory_bytes > self.memory_available:
-            raise UserError(
-                f"the run would need about {size(self.memory_bytes)} of memory and {size(self.memory_available)} are "
-                "available. Lower micro_batch_tokens, or take a smaller base"
-            )
+        if faults := self.faults():
+            raise UserError("\n".join(faults))
 
 
 def forecast(plan: Plan, timed: bool = False) -> Forecast:
-    """The forecast of a plan; UserError for whatever is already known to be wrong (files, rows, tokenizer, budgets)."""
+    """The forecast of a plan; UserError for whatever is already known to be wrong (files, rows, tokenizer, budgets).
+
+    With `timed`, a small model makes a few steps to see how long they take.
+    """
     check_files(plan)
     run = RunDirectory(plan.directory, Path(plan.prepared_dir) if plan.prepared_dir else None)
-    warnings: list[str] = []
     tokenizer = _tokenizer(plan, run)
     model = _shape(plan, tokenizer)
-    if tokenizer is None:
-        warnings.append(f"the tokenizer is yet to be trained: {ASSUMED_BYTES_PER_TOKEN} bytes per token are assumed")
-    else:
+    if tokenizer is not None:
         check_vocabulary(model, tokenizer)
     check_length(model, plan.seq_len)
-    corpora = [_corpus(plan, name, tokenizer, run) for name in used_corpora(plan)]
-    held = {corpus.name: corpus.tokens for corpus in corpora}
-    planned = _legs(plan, held)
-    parameters = sum(parameter.numel() for parameter in model.parameters())
-    disk = _disk(plan, corpora, planned, parameters)
-    seconds, how = _seconds(plan, model, parameters, planned) if timed else (None, "")
+    corpora = [_look(plan, name, tokenizer, run) for name in used_corpora(plan)]
+    planned = _planned(plan, corpora)
+    work = Work(plan, run, corpora, planned, model)
+    pace = timing.pace(work) if timed else None
     return Forecast(
         corpora=corpora,
-        legs=[_leg(plan, word, leg, rates) for word, found in planned for leg, rates in _rates(found)],
-        parameters=parameters,
-        disk_bytes=disk,
-        disk_free=shutil.disk_usage(_existing(run.root)).free,
-        memory_bytes=_memory(plan, model, parameters),
-        memory_available=psutil.virtual_memory().available,
-        seconds=seconds,
-        how=how,
-        warnings=warnings,
+        legs=[leg for word, found in planned for leg in _described(plan, word, found, corpora)],
+        parameters=work.parameters,
+        needs=[*disk(work), memory(work)],
+        seconds=timing.seconds(work, pace) if pace is not None else {},
+        how=pace.how if pace is not None else "",
+        warnings=_warnings(plan, corpora, tokenizer),
     )
 
 
 def _tokenizer(plan: Plan, run: RunDirectory) -> TextTokenizer | None:
+    """The run's tokenizer, or the one it will have; None for one that is yet to be trained."""
     if (run.tokenizer / "tokenizer.json").is_file():
         return TextTokenizer(run.tokenizer)
     name = plan.base.tokenizer if isinstance(plan.base, Scratch) else plan.base
-    if isinstance(name, TrainTokenizer):
+    if not isinstance(name, str):
         return None
-    if (Path(name) / "tokenizer.json").is_file():
-        return TextTokenizer(Path(name))
+    # Saved as a run saves it, so that it has the hash of the run's and finds the stores made with it.
     with tempfile.TemporaryDirectory() as folder:
         save_tokenizer(name, Path(folder) / "tokenizer", plan.revision)
         return TextTokenizer(Path(folder) / "tokenizer")
 
 
 def _shape(plan: Plan, tokenizer: TextTokenizer | None) -> PreTrainedModel:
-    """The model without its weights (on the meta device)."""
-    try:
-        if isinstance(plan.base, Scratch):
-            fields = {key: value for key, value in plan.base.config.items() if key != "model_type"}
-            vocabulary = tokenizer.vocab_size if tokenizer is not None else 0
-            if isinstance(plan.base.tokenizer, TrainTokenizer):
-                vocabulary = plan.base.tokenizer.vocab_size
-            fields.setdefault("vocab_size", vocabulary)
-            config = AutoConfig.for_model(plan.base.config["model_type"], **fields)
-        else:
-            config = AutoConfig.from_pretrained(plan.base, revision=plan.revision, trust_remote_code=False)
+    """The model without its weights (on the meta device), after a look at what the base's folder holds."""
+    if isinstance(plan.base, Scratch):
+        if tokenizer is None:
+            vocabulary = getattr(plan.base.tokenizer, "vocab_size", 0)
+            tokenizer = cast(TextTokenizer, SimpleNamespace(vocab_size=vocabulary, eos_id=1, prefix=(0,)))
         with torch.device("meta"):
-            model: PreTrainedModel = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+            return make_model(plan.base.config, tokenizer, plan.seed)
+    folder = Path(plan.base)
+    if folder.is_dir() and not any(folder.glob("*.safetensors")):
+        raise UserError(
+            f"base '{plan.base}' holds no weights: rewarm reads *.safetensors, and never pickles. Save the model again "
+            "with save_pretrained"
+        )
+    try:
+        config = AutoConfig.from_pretrained(plan.base, revision=plan.revision, trust_remote_code=False)
+        with torch.device("meta"):
+            return AutoModelForCausalLM.from_config(config, trust_remote_code=False)  # type: ignore[no-any-return]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"base: {error}") from error
-    return model
+        raise UserError(f"base '{plan.base}' is no causal language model that could be read: {error}") from error
 
 
-def _corpus(plan: Plan, name: str, tokenizer: TextTokenizer | None, run: RunDirectory) -> CorpusForecast:
+def _look(plan: Plan, name: str, tokenizer: TextTokenizer | None, run: RunDirectory) -> CorpusForecast:
     corpus = plan.corpora[name]
     assert isinstance(corpus, Corpus)  # the plan built it from the corpora folder
-    if tokenizer is not None:
-        folder = store_folder(name, corpus, tokenizer, run.prepared)
-        if (folder / "manifest.json").is_file():
-            store = Store(folder)
-            return CorpusForecast(name, store.tokens, int(store.manifest["bytes"]), True, 0, 0)
-    bad = BadRows()
-    texts: list[str] = []
-    characters, ended = 0, True
-    for document in corpus.read(bad):
-        texts.append(document.text)
-        characters += len(document.text)
-        if characters >= SAMPLE_CHARACTERS:
-            ended = False
-            break
-    if ended:
-        check_budget(name, bad, plan.bad_rows)
-    if not texts:
-        raise UserError(f"corpus '{name}' is empty: {bad.rows} rows read, no document among them")
-    sampled = sum(len(text.encode()) for text in texts)
-    tokens = sum(map(len, tokenizer.encode(texts))) if tokenizer is not None else sampled / ASSUMED_BYTES_PER_TOKEN
-    total = sampled if ended else max(sampled, _unpacked_bytes(corpus))
-    exact = ended and tokenizer is not None
-    return CorpusForecast(name, round(tokens * total / sampled), total, exact, bad.rows, bad.total)
-
-
-def _unpacked_bytes(corpus: Corpus) -> int:
-    """Bytes of a corpus's files, unpacked: the expansion of compressed ones is measured on the largest one's beginning."""
-    files = corpus.files()
-    packed = [file for file in files if file.suffix in (".gz", ".zst")]
-    plain = sum(file.stat().st_size for file in files if file not in packed)
-    if not packed:
-        return plain
-    largest = max(packed, key=lambda file: file.stat().st_size)
-    return plain + round(sum(file.stat().st_size for file in packed) * _expansion(largest))
-
-
-def _expansion(file: Path) -> float:
-    import gzip
-
-    import zstandard
-
-    beginning = file.open("rb")
-    with beginning:
-        reader: Any = (
-            gzip.GzipFile(fileobj=beginning)
-            if file.suffix == ".gz"
-            else zstandard.ZstdDecompressor().stream_reader(beginning)
+    share = 0.0 if not plan.watched(name) else corpus.holdout if plan.trained(name) else 1.0
+    found = look(name, corpus, share, tokenizer, run.prepared, plan.bad_rows)
+    if found.whole and plan.watched(name) and not found.held_out_tokens:
+        raise UserError(
+            f"watch '{name}': no document is held out (holdout {corpus.holdout:g} of {found.documents} documents). "
+            "Raise the corpus's holdout, or split its text into more documents"
         )
-        unpacked = len(reader.read(8 << 20))
-        return unpacked / max(1, beginning.tell())
+    if found.whole and plan.trained(name) and not found.trainable:
+        raise UserError(f"corpus '{name}' has nothing left to train on: all {found.documents} documents are watched")
+    return found
 
 
-def _legs(plan: Plan, held: dict[str, int]) -> list[tuple[str, list[LegPlan]]]:
-    def trainable(corpus: str) -> int:
-        options = plan.corpora[corpus]
-        assert isinstance(options, Corpus)
-        return round(held[corpus] * (1 - options.holdout)) if plan.watched(corpus) else held[corpus]
-
-    planned = [("", legs(plan, trainable))]
-    for word in plan.controls:
-        other = control_plan(plan, word)
-        if other is not None:
-            planned.append((word, legs(other, trainable)))
-    return planned
+def _planned(plan: Plan, corpora: Sequence[CorpusForecast]) -> list[tuple[str, list[LegPlan]]]:
+    """The legs of the main run ("") and of each control; none when budgets in epochs meet a corpus of unknown size."""
+    by_name = {corpus.name: corpus for corpus in corpora}
+    if any(stage.epochs is not None for stage in plan.stages) and not all(corpus.known for corpus in corpora):
+        return []
+    controls = [(word, control_plan(plan, word)) for word in plan.controls]
+    plans = [("", plan), *((word, other) for word, other in controls if other is not None)]
+    return [(word, _legs(other, by_name)) for word, other in plans]
 
 
-def _rates(planned: list[LegPlan]) -> list[tuple[LegPlan, tuple[float, float, float]]]:
-    before = last_rates(planned)
+def _legs(plan: Plan, corpora: dict[str, CorpusForecast]) -> list[LegPlan]:
+    def tokens(name: str, more: float = 1.0) -> int:
+        corpus = corpora[name]
+        return round(corpus.trainable * more) if corpus.known else UNKNOWN_TOKENS
+
+    try:
+        return legs(plan, tokens)
+    except UserError as refused:
+        # An estimate must not refuse what the count may allow; the run itself counts.
+        if all(corpus.counted or corpus.whole for corpus in corpora.values()):
+            raise
+        try:
+            legs(plan, lambda name: tokens(name, 1 + ESTIMATE_ERROR))
+        except UserError:
+            raise UserError(f"{refused} (estimated from a sample)") from None
+        return legs(plan, lambda name: tokens(name, 1 + ESTIMATE_ERROR))
+
+
+def _described(
+    plan: Plan, word: str, planned: Sequence[LegPlan], corpora: Sequence[CorpusForecast]
+) -> list[LegForecast]:
+    before = last_rates(list(planned))
+    held = {corpus.name: corpus.trainable for corpus in corpora if corpus.known}
     found = []
     for leg in planned:
         schedule: Any = leg.schedule
         state = past(leg, before[leg.start])
-        steps = range(0, leg.steps, max(1, leg.steps // 200))
-        rates = [schedule.rate(step, leg.steps, leg.peak, state) for step in [*steps, leg.steps - 1]]
-        found.append((leg, (rates[0], max(rates), rates[-1])))
+        steps = {*range(0, leg.steps, max(1, leg.steps // 500)), leg.steps - 1}
+        rates = [schedule.rate(step, leg.steps, leg.peak, state) for step in sorted(steps)]
+        tokens = leg.tokens(plan.batch_tokens)
+        passes = {name: tokens * share / held[name] for name, share in leg.shares.items() if held.get(name)}
+        found.append(
+            LegForecast(
+                word, leg.name, leg.kind, leg.steps, tokens, dict(leg.shares), passes, (rates[0], max(rates), rates[-1])
+            )
+        )
     return found
 
 
-def _leg(plan: Plan, word: str, leg: LegPlan, rates: tuple[float, float, float]) -> LegForecast:
-    return LegForecast(word, leg.name, leg.steps, leg.tokens(plan.batch_tokens), dict(leg.shares), rates)
-
-
-def _disk(plan: Plan, corpora: list[CorpusForecast], planned: list[tuple[str, list[LegPlan]]], parameters: int) -> int:
-    stores = sum(0 if corpus.exact and not corpus.rows else 4 * corpus.tokens for corpus in corpora)
-    models = 4 * parameters * sum(len(found) for _, found in planned)
-    return stores + models + 12 * parameters * (plan.save_total_limit + 1)
-
-
-def _memory(plan: Plan, model: PreTrainedModel, parameters: int) -> int:
-    config = model.config
-    width = int(getattr(config, "hidden_size", 0))
-    inner = int(getattr(config, "intermediate_size", None) or 4 * width)
-    layers = int(getattr(config, "num_hidden_layers", 0))
-    activations = 4 * micro_batch_tokens(plan) * layers * (16 * width + 4 * inner)
-    return 16 * parameters + activations + 3 * CHUNK_BYTES
-
-
-def _seconds(
-    plan: Plan, model: PreTrainedModel, parameters: int, planned: list[tuple[str, list[LegPlan]]]
-) -> tuple[float, str]:
-    tokens = sum(leg.tokens(plan.batch_tokens) for _, found in planned for leg in found)
-    if parameters <= TIMED_PARAMETERS:
-        made = AutoModelForCausalLM.from_config(model.config, dtype=torch.float32)
-        return tokens / _measured_rate(plan, made), "one micro-batch timed on this machine; scoring comes on top"
-    limit = matmul_rate(micro_batch_tokens(plan), int(model.config.hidden_size), torch.float32)
-    seconds = tokens * flops_per_token(model, plan.seq_len) / (limit * ASSUMED_MATMUL_SHARE)
-    return seconds, f"from FLOPs, at an assumed {ASSUMED_MATMUL_SHARE:.0%} of this machine's matrix-product rate"
-
-
-def _measured_rate(plan: Plan, model: PreTrainedModel) -> float:
-    rows = micro_batch_tokens(plan) // plan.seq_len
-    vocabulary = int(model.get_input_embeddings().weight.shape[0])  # type: ignore[index]
-    tokens_BT = torch.arange(rows * plan.seq_len).view(rows, plan.seq_len) % vocabulary
-    positions_BT = torch.arange(plan.seq_len).repeat(rows, 1)
-    batch = Batch(tokens_BT, tokens_BT, positions_BT, rows * plan.seq_len)
-    objective = Objective(model)
-    model.train()
-    best = float("inf")
-    for _ in range(3):
-        start = time.perf_counter()
-        objective.loss_sum(batch).backward()  # type: ignore[no-untyped-call]
-        best = min(best, time.perf_counter() - start)
-    return rows * plan.seq_len / best
-
-
-def _existing(path: Path) -> Path:
-    while not path.exists():
-        path = path.parent if path.parent != path else Path()
-    return path
+def _warnings(plan: Plan, corpora: Sequence[CorpusForecast], tokenizer: TextTokenizer | None) -> list[str]:
+    found = []
+    if tokenizer is None:
+        found.append(f"the tokenizer is yet to be trained: {ASSUMED_BYTES_PER_TOKEN} bytes per token are assumed")
+    for corpus in corpora:
+        if not corpus.known:
+            found.append(
+                f"the size of '{corpus.name}' is not known before it is prepared; what depends on it is left out"
+            )
+        bad = sum(corpus.bad_rows.values())
+        if bad > plan.bad_rows * corpus.rows:
+            found.append(
+                f"'{corpus.name}': {bad} of the {corpus.rows:,} rows read cannot be used; if the rest is like them, "
+                f"preparing it fails (bad_rows {plan.bad_rows:g})"
+            )
+    if any(stage.replay and stage.replay.from_ == SELF for stage in plan.stages):
+        found.append(f"sampling the model's own text ({SELF_CORPUS}...) comes on top of the time")
+    return found

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +16,14 @@ from rewarm.plan import Plan, Scratch, TrainTokenizer
 from rewarm.river.directory import RunDirectory
 from rewarm.tokens import tokenizer as tokenizers
 from rewarm.tokens.order import DocumentStream, Indices, held_out, training_documents, watch_documents
-from rewarm.tokens.prepare import Tell, prepare, silent
+from rewarm.tokens.prepare import Tell, fingerprint, prepare, silent
 from rewarm.tokens.shards import Store
 from rewarm.tokens.tokenizer import TextTokenizer
 from rewarm.types import BadRows, UserError
 
 FEW_DOCUMENTS = 20
+BEGUN = "inputs"
+"""The ledger's event that says which text a run began with."""
 
 
 @dataclass(slots=True)
@@ -113,13 +116,73 @@ def check_files(plan: Plan) -> None:
 
 
 def make_inputs(plan: Plan, run: RunDirectory, tell: Tell = silent) -> Inputs:
-    """Tokenises what is not yet tokenised and splits every corpus; UserError when something cannot be used."""
+    """Tokenises what is not yet tokenised and splits every corpus.
+
+    UserError when something cannot be used, or when a run that has begun would go on with other text: its stages and
+    scores so far would not belong to those to come, and none of them would notice.
+    """
     check_files(plan)
+    begun = run.recorded(BEGUN)
+    if begun is not None:
+        _refuse(run, [name for name in used_corpora(plan) if _resized(plan, name, begun["corpora"].get(name, {}))])
     inputs = Inputs(plan, make_tokenizer(plan, run, tell))
     for name in used_corpora(plan):
         inputs.stores[name] = prepare(name, _corpus(plan, name), inputs.tokenizer, run.prepared, plan.bad_rows, tell)
+    if begun is not None:
+        _refuse(run, _changed(inputs, begun))
     _split(inputs)
     return inputs
+
+
+def record_inputs(inputs: Inputs, run: RunDirectory) -> None:
+    """Notes, once, which text and tokenizer the run begins with."""
+    if run.recorded(BEGUN) is None:
+        corpora = {
+            name: {
+                "hash": store.hash,
+                "store": store.folder.name,
+                "sizes": [item["size"] for item in fingerprint(_corpus(inputs.plan, name))],
+            }
+            for name, store in inputs.stores.items()
+        }
+        run.record(BEGUN, tokenizer=inputs.tokenizer.hash, corpora=corpora)
+
+
+def read_inputs(plan: Plan, run: RunDirectory) -> Inputs:
+    """The inputs a run began with, from what it holds: the corpora's own files are not looked at.
+
+    UserError when the run has not begun, or its prepared corpora are gone.
+    """
+    begun = run.recorded(BEGUN)
+    if begun is None:
+        raise UserError(f"'{run.root}' has not begun: no corpus is prepared yet. Start it with: rewarm run PLAN")
+    inputs = Inputs(plan, TextTokenizer(run.tokenizer))
+    for name, known in begun["corpora"].items():
+        folder = run.prepared / known["store"]
+        if not (folder / "manifest.json").is_file():
+            raise UserError(f"'{folder}' is gone: the run's own plan makes it again from the corpus, if you run it")
+        inputs.stores[name] = Store(folder)
+    _refuse(run, _changed(inputs, begun))
+    _split(inputs)
+    return inputs
+
+
+def _resized(plan: Plan, name: str, known: Mapping[str, Any]) -> bool:
+    """Whether a corpus's files have other sizes than when the run began, which is seen before any tokenising."""
+    return [item["size"] for item in fingerprint(_corpus(plan, name))] != known.get("sizes")
+
+
+def _changed(inputs: Inputs, begun: Mapping[str, Any]) -> list[str]:
+    other = [name for name, store in inputs.stores.items() if store.hash != begun["corpora"].get(name, {}).get("hash")]
+    return [*other, *(["the tokenizer"] if inputs.tokenizer.hash != begun["tokenizer"] else [])]
+
+
+def _refuse(run: RunDirectory, changed: list[str]) -> None:
+    if changed:
+        raise UserError(
+            f"{', '.join(changed)}: the text is not what '{run.root}' began with, so earlier stages and scores would "
+            "not belong to later ones. Restore the files, or give another output_dir"
+        )
 
 
 def _split(inputs: Inputs) -> None:

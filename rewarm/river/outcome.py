@@ -54,8 +54,8 @@ def collect(
 ) -> Result:  # fmt: skip
     """Everything a run has found so far; `complete` is true when every leg and control is finished.
 
-    `facts` are what only the running process knows: command, base name, parameters, machine, FLOPs per token,
-    matmul rate.
+    `facts`: command, hash and parameters of the base, FLOPs per token, and the machine with its matmul rate. A control
+    has a row once it is finished: that of its last stage.
     """
     base = scored(run, BASE, inputs.watch_documents)
     rows = [row(BASE, BASE, base, base)]
@@ -66,14 +66,15 @@ def collect(
     alone: dict[str, Losses] = {}
     for word, directory, legs in controls:
         finished = directory.finished()
-        done = done and all(leg.name in finished for leg in legs)
-        if word == "alone":
-            alone = {leg.stage: scored(directory, leg.name, base) for leg in legs if leg.name in finished}
-        last = next((leg for leg in reversed(legs) if leg.name in finished), None)
-        if last is not None:
-            tokens = sum(finished[leg.name]["tokens"] for leg in legs if leg.name in finished)
+        if all(leg.name in finished for leg in legs):
+            last = [leg for leg in legs if leg.kind == "stage"][-1]
+            tokens = (last.past_steps + last.steps) * plan.batch_tokens
             losses = scored(directory, last.name, base)
             rows.append(row(word, "control", losses, base, control=word, stage=last.stage, tokens=tokens))
+        else:
+            done = False
+        if word == "alone":
+            alone = {leg.stage: scored(directory, leg.name, base) for leg in legs if leg.name in finished}
         parts.add(plan, directory, legs, word, facts)
     return Result(
         rewarm=__version__,
@@ -91,12 +92,16 @@ def collect(
         shares=parts.shares,
         corpora=[_corpus_facts(inputs, name, plan) for name in inputs.stores],
         costs=parts.costs,
-        hashes=_hashes(run, inputs, planned),
+        hashes={"weights base": facts["base_sha256"], **_hashes(run, inputs, planned)},
         machine=facts["machine"],
         notes=[
             *inputs.notes,
-            *facts["notes"],
-            *(entry["text"] for entry in run.ledger() if entry["event"] == "note"),
+            *(
+                entry["text"]
+                for directory in (run, *(control for _, control, _ in controls))
+                for entry in directory.ledger()
+                if entry["event"] == "note"
+            ),
         ],
     )
 
@@ -142,19 +147,21 @@ class _LegParts:
                 for entry in journal.read(folder / "scores.jsonl")
             ]
             if leg.name in finished:
-                self.shares += _shares(plan, leg, finished[leg.name], word, facts["trainable"])
+                self.shares += _shares(plan, leg, finished[leg.name], word)
                 self.costs.append(_cost(leg, finished[leg.name], word, facts))
 
 
 def _curve(entries: list[dict[str, Any]], before: int, word: str, leg: str) -> list[Curve]:
-    thin = entries[:: max(1, len(entries) // CURVE_POINTS)]
-    if not thin:
+    if not entries:
         return []
+    thin = entries[:: max(1, len(entries) // CURVE_POINTS)]
+    if thin[-1] is not entries[-1]:
+        thin.append(entries[-1])
     columns = {name: [entry[name] for entry in thin] for name in ("loss", "rate", "norm")}
     return [Curve(run=word, leg=leg, tokens=[before + entry["tokens"] for entry in thin], **columns)]
 
 
-def _shares(plan: Plan, leg: LegPlan, entry: dict[str, Any], word: str, trainable: dict[str, int]) -> list[ShareOf]:
+def _shares(plan: Plan, leg: LegPlan, entry: dict[str, Any], word: str) -> list[ShareOf]:
     total = sum(entry["rows"].values())
     return [
         ShareOf(
@@ -165,7 +172,7 @@ def _shares(plan: Plan, leg: LegPlan, entry: dict[str, Any], word: str, trainabl
             planned=planned,
             realised=entry["rows"][corpus] / total,
             tokens=entry["rows"][corpus] * plan.seq_len,
-            passes=entry["rows"][corpus] * plan.seq_len / trainable[corpus] if trainable.get(corpus) else 0.0,
+            passes=entry["rows"][corpus] * plan.seq_len / entry["trainable"][corpus],
         )
         for corpus, planned in leg.shares.items()
     ]

@@ -1,4 +1,4 @@
-"""How far a run is, from its files alone: no model library is loaded and nothing is locked."""
+"""How far a run is, from its files alone: no model library is loaded, and a running run is not disturbed."""
 
 from __future__ import annotations
 
@@ -6,22 +6,32 @@ import dataclasses
 import fcntl
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+import numpy as np
 
 from rewarm.plan import Plan
 from rewarm.river.directory import RunDirectory
 from rewarm.training import journal
 
+State = Literal["done", "running", "stopped", "waiting"]
+
 
 @dataclass(frozen=True, slots=True)
 class LegStatus:
-    """One leg: `state` is done, begun or waiting; `loss` in nats per token; `scores` in nats per byte."""
+    """One leg of a run ("" is the main one) or of a control.
+
+    `step` of `steps` are made (`steps` is None before the run has planned its legs), `saved` is the newest checkpoint's
+    step: where a stopped leg goes on. `loss` in nats per token is the last one logged; `scores` in nats per byte are
+    the last ones on the watch-list.
+    """
 
     run: str
     name: str
-    state: str
+    state: State
     step: int
     steps: int | None
+    saved: int | None
     loss: float | None
     tokens_per_second: float | None
     seconds_left: float | None
@@ -30,9 +40,15 @@ class LegStatus:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """A run: whether a process holds it now, and each of its legs."""
+    """A run as a whole: `done`, `running`, `stopped` (nobody works on it), and why in a sentence.
 
-    running: bool
+    `seconds_left` is training time at the last measured rate, None where no rate is known or nothing is left.
+    """
+
+    state: Literal["done", "running", "stopped"]
+    sentence: str
+    seconds_left: float | None
+    base_scores: dict[str, float]
     legs: list[LegStatus]
 
     def described(self) -> dict[str, Any]:
@@ -44,53 +60,119 @@ def status(root: Path) -> Status:
     """The status of a run directory; UserError when it is none."""
     run = RunDirectory(root)
     plan = run.resolved()
-    legs = _legs(plan, run, "")
+    running = _is_held(root / ".lock")
+    steps: dict[str, dict[str, int]] = (run.recorded("started") or {"steps": {}})["steps"]
+    runs = [("", plan, run)]
     for word in plan.controls:
         control = run.control(word)
         if (control.root / "plan.resolved.json").is_file():
-            legs += _legs(control.resolved(), control, word)
-    return Status(_held(root / ".lock"), legs)
+            runs.append((word, control.resolved(), control))
+    legs = [
+        _leg(directory, word, name, steps.get(word, {}).get(name), running)
+        for word, own, directory in runs
+        for name in steps.get(word) or _names(own)
+    ]
+    begun = {word for word, _, _ in runs}
+    legs += [_waiting(word, name, count) for word in steps if word not in begun for name, count in steps[word].items()]
+    legs = _timed(legs, plan.batch_tokens)
+    state, sentence = _summary(run, legs, running)
+    lefts = [leg.seconds_left for leg in legs if leg.seconds_left is not None]
+    left = sum(lefts) if lefts else None
+    return Status(state, sentence, left, _scores(run.evaluations / "base"), legs)
 
 
-def _held(lock: Path) -> bool:
+def _is_held(lock: Path) -> bool:
+    """Whether a process works in the directory. Asking holds the lock for a moment, which runs wait for."""
     if not lock.is_file():
         return False
-    with lock.open("a+") as file:
+    with lock.open("r") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
     return False
 
 
-def _legs(plan: Plan, run: RunDirectory, word: str) -> list[LegStatus]:
+def _summary(
+    run: RunDirectory, legs: list[LegStatus], running: bool
+) -> tuple[Literal["done", "running", "stopped"], str]:
+    done = sum(leg.state == "done" for leg in legs)
+    count = f"{done} of {len(legs)} legs are done"
+    if running:
+        return "running", count
+    if done == len(legs) and (run.root / "report.json").is_file():
+        return "done", f"{count}; the report is {run.root / 'report.html'}"
+    return "stopped", f"{count}; the command that started it goes on"
+
+
+def _names(plan: Plan) -> list[str]:
+    """The legs of a plan as `river.legs` names them, for a run that has not got as far as planning them."""
     names: list[str] = []
     for number, stage in enumerate(plan.stages, start=1):
         names.append(f"stage-{number}-{stage.name}")
         names += [f"stage-{number}-{stage.name}-release"] if stage.release is not None else []
-    return [_leg(plan, run, word, name) for name in names]
+    return names
 
 
-def _leg(plan: Plan, run: RunDirectory, word: str, name: str) -> LegStatus:
+def _waiting(word: str, name: str, steps: int | None) -> LegStatus:
+    return LegStatus(word, name, "waiting", 0, steps, None, None, None, None, {})
+
+
+def _leg(run: RunDirectory, word: str, name: str, steps: int | None, running: bool) -> LegStatus:
+    folder = run.training(name)
     finished = run.finished().get(name)
-    entries = journal.read(run.training(name) / "journal.jsonl")
-    scores = journal.read(run.training(name) / "scores.jsonl")
+    entries = journal.read(folder / "journal.jsonl")
+    if finished is None and not entries:
+        return _waiting(word, name, steps)
     last = entries[-1] if entries else None
-    steps = next(
-        (entry["steps"] for entry in reversed(run.ledger()) if entry.get("leg") == name and "steps" in entry), None
-    )
-    speed = last["tokens_per_second"] if last else None
-    left = None
-    if last and steps and speed and finished is None:
-        left = (steps - last["step"]) * plan.batch_tokens / speed
+    probes = journal.read(folder / "scores.jsonl")
     return LegStatus(
         run=word,
         name=name,
-        state="done" if finished else "begun" if last else "waiting",
-        step=last["step"] if last else 0,
-        steps=steps,
+        state="done" if finished else "running" if running else "stopped",
+        step=int(finished["steps"]) if finished else int(last["step"]) if last else 0,
+        steps=int(finished["steps"]) if finished else steps,
+        saved=None if finished else _saved(folder),
         loss=last["loss"] if last else None,
-        tokens_per_second=speed,
-        seconds_left=left,
-        scores=scores[-1]["losses"] if scores else {},
+        tokens_per_second=_rate(entries),
+        seconds_left=None,
+        scores=_scores(run.evaluations / name) or (probes[-1]["losses"] if probes else {}),
     )
+
+
+def _rate(entries: list[dict[str, Any]]) -> float | None:
+    """Tokens per second over the last logged intervals; single ones vary with what else the machine does."""
+    recent = [entry for entry in entries[-10:] if entry["tokens_per_second"]]
+    if not recent:
+        return None
+    seconds_a_token = [1 / float(entry["tokens_per_second"]) for entry in recent]
+    return len(recent) / sum(seconds_a_token)
+
+
+def _timed(legs: list[LegStatus], batch_tokens: int) -> list[LegStatus]:
+    """Legs with the training time they have left, at their own rate or at the last one any leg had."""
+    known = [leg.tokens_per_second for leg in legs if leg.tokens_per_second is not None]
+    found = []
+    for leg in legs:
+        rate = leg.tokens_per_second or (known[-1] if known else None)
+        if leg.state != "done" and rate is not None and leg.steps is not None:
+            left = (leg.steps - leg.step) * batch_tokens / rate
+            found.append(dataclasses.replace(leg, seconds_left=left))
+        else:
+            found.append(leg)
+    return found
+
+
+def _saved(folder: Path) -> int | None:
+    """The step of the newest complete checkpoint; its marker is the last file written."""
+    markers = folder.glob("checkpoint-*/complete.json")
+    return max((int(file.parent.name.removeprefix("checkpoint-")) for file in markers), default=None)
+
+
+def _scores(folder: Path) -> dict[str, float]:
+    """Nats per byte of each corpus that a model has been scored on."""
+    found: dict[str, float] = {}
+    for file in sorted(folder.glob("*.npz")):
+        with np.load(file, allow_pickle=False) as held:
+            found[file.stem] = float(held["nats"].sum()) / int(held["bytes"].sum())
+    return found

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from transformers import PreTrainedModel
 
+from rewarm.corpora.jsonl import Jsonl
 from rewarm.mixtures import Mixture
 from rewarm.mixtures.draw import draw
 from rewarm.models.load import (
@@ -31,10 +35,10 @@ from rewarm.tokens.loader import Source, StageRows
 from rewarm.tokens.prepare import Tell, prepare, silent
 from rewarm.training import checkpoint
 from rewarm.training.journal import Journal
-from rewarm.training.loop import Due, Leg, Outcome, train
+from rewarm.training.loop import Due, Leg, train
 from rewarm.training.machine import choose_precision, micro_batch_tokens, on_device, seconds_of
 from rewarm.training.optimizer import AdamWOptions, Optimizer
-from rewarm.types import Stopped
+from rewarm.types import Stopped, UserError
 
 
 @dataclass(slots=True)
@@ -43,6 +47,15 @@ class Hooks:
 
     tell: Tell = silent
     stop: Callable[[], bool] = field(default=lambda: False)
+
+    def tell_or_stop(self, label: str, done: float, total: float | None, unit: str) -> None:
+        """Progress of work that can be broken off at any point without a loss; Stopped when the run is to stop.
+
+        Not for what happens inside the training loop, which saves before it stops.
+        """
+        if self.stop():
+            raise Stopped(f"stopped at '{label}'. The same command goes on from there")
+        self.tell(label, done, total, unit)
 
 
 def base_model(plan: Plan, inputs: Inputs, run: RunDirectory) -> PreTrainedModel:
@@ -63,130 +76,151 @@ def train_legs(inputs: Inputs, run: RunDirectory, planned: list[LegPlan], hooks:
     """Trains, saves and scores every leg that the ledger does not call finished; raises Stopped when asked to stop."""
     rates = last_rates(planned)
     for leg in planned:
-        if leg.name in run.finished() and run.model(leg.name).is_dir():
-            continue
-        model = _start_model(inputs, run, leg)
-        add_samples(inputs, run, leg, model, hooks)
-        optimizer = Optimizer(model, _adamw(inputs.plan))
-        folder = run.training(leg.name)
-        if leg.start != BASE and not checkpoint.steps_saved(folder):
-            source = checkpoint.latest_any(run.training(leg.start))
-            if source is not None:
-                checkpoint.inherit(source, optimizer, leg.policy)  # type: ignore[arg-type]
-        outcome = train(
-            model, optimizer, _loop_leg(inputs, run, planned, leg, rates[leg.start]),
-            _due(inputs, run, leg, hooks), hooks.stop, _progress(leg, hooks),
-        )  # fmt: skip
-        for note in outcome.notes:
-            run.record("note", leg=leg.name, text=note)
-        if outcome.stopped:
-            run.record("stopped", leg=leg.name, step=outcome.steps)
-            raise Stopped(f"stopped at step {outcome.steps} of {leg.name}; saved. The same command goes on from there")
-        _finish(inputs, run, leg, planned, model, outcome, hooks)
+        if not _is_done(run, leg):
+            if hooks.stop():
+                raise Stopped(f"stopped before {leg.name}. The same command goes on from there")
+            _train_leg(inputs, run, leg, rates[leg.start], hooks)
+        _clear_checkpoints(run, planned)
+
+
+def _is_done(run: RunDirectory, leg: LegPlan) -> bool:
+    """Whether a leg has finished and its model is still there; one whose folder was deleted is trained again."""
+    return leg.name in run.finished() and run.model(leg.name).is_dir()
+
+
+def _train_leg(inputs: Inputs, run: RunDirectory, leg: LegPlan, last_rate: float, hooks: Hooks) -> None:
+    """A function of its own, so that a leg's model and optimizer are gone before the next ones are made."""
+    plan = inputs.plan
+    run.record("leg started", leg=leg.name, steps=leg.steps, tokens=leg.tokens(plan.batch_tokens))
+    model = _start_model(inputs, run, leg)
+    add_samples(inputs, run, leg, model, hooks)
+    optimizer = Optimizer(
+        model, AdamWOptions(plan.weight_decay, plan.adam_betas, plan.adam_epsilon, plan.max_grad_norm)
+    )
+    _inherit(run, leg, optimizer)
+    rows = _rows(inputs, run, leg)
+    outcome = train(
+        model, optimizer, _loop_leg(inputs, run, leg, rows, last_rate), _due(inputs, run, leg, hooks), hooks.stop,
+        _progress(leg, hooks),
+    )  # fmt: skip
+    for note in outcome.notes:
+        run.record("note", leg=leg.name, text=note)
+    if outcome.stopped:
+        run.record("stopped", leg=leg.name, step=outcome.steps)
+        raise Stopped(f"stopped at step {outcome.steps} of {leg.name}; saved. The same command goes on from there")
+    _finish(inputs, run, leg, rows, model, hooks)
 
 
 def _finish(
-    inputs: Inputs, run: RunDirectory, leg: LegPlan, planned: list[LegPlan], model: PreTrainedModel,
-    outcome: Outcome, hooks: Hooks,
-) -> None:  # fmt: skip
-    facts = {
-        "leg": leg.name,
-        "stage": leg.stage,
-        "steps": leg.steps,
-        "tokens": leg.tokens(inputs.plan.batch_tokens),
-    }
+    inputs: Inputs, run: RunDirectory, leg: LegPlan, rows: StageRows, model: PreTrainedModel, hooks: Hooks
+) -> None:
+    tokens = leg.tokens(inputs.plan.batch_tokens)
+    facts = {"leg": leg.name, "stage": leg.stage, "start": leg.start, "steps": leg.steps, "tokens": tokens}
     save_model(model, run.tokenizer, run.model(leg.name), json.dumps(facts))
-    score(model, inputs, run.evaluations / leg.name, tell=hooks.tell)
-    realised = _rows(inputs, planned, leg).counts_before(leg.steps)
+    score(model, inputs, run.evaluations / leg.name, tell=hooks.tell_or_stop)
+    counts = rows.counts_before(leg.steps)
     run.record(
         "leg finished",
         **facts,
         seconds=seconds_of(run.training(leg.name)),
-        rows={corpus: int(count) for corpus, count in zip(leg.shares, realised, strict=True)},
+        rows={corpus: int(count) for corpus, count in zip(leg.shares, counts, strict=True)},
+        trainable={corpus: inputs.trainable_tokens(corpus) for corpus in leg.shares},
         weights_sha256=weights_hash(model),
     )
-    folder = run.training(leg.name)
-    inherited = any(later.start == leg.name and later.policy != "reset" for later in planned)
-    if not inherited:
-        checkpoint.clear(folder)
+
+
+def _clear_checkpoints(run: RunDirectory, planned: list[LegPlan]) -> None:
+    """Deletes the checkpoints of finished legs, but for those whose optimizer state an unfinished leg takes over."""
+    needed = {leg.start for leg in planned if not _is_done(run, leg) and leg.policy != "reset"}
+    for leg in planned:
+        if leg.name not in needed and _is_done(run, leg):
+            checkpoint.clear(run.training(leg.name))
 
 
 def _start_model(inputs: Inputs, run: RunDirectory, leg: LegPlan) -> PreTrainedModel:
+    """The model a leg starts from; UserError when a finished leg's folder no longer holds the weights it was given."""
     if leg.start == BASE:
         return base_model(inputs.plan, inputs, run)
-    return on_device(load_model(str(run.model(leg.start))))
+    model = load_model(str(run.model(leg.start)))
+    if weights_hash(model) != run.finished()[leg.start]["weights_sha256"]:
+        raise UserError(
+            f"the weights in '{run.model(leg.start)}' are not those that {leg.start} ended with, so {leg.name} cannot "
+            "start from them. Restore the folder, or delete it to train that leg again"
+        )
+    return on_device(model)
+
+
+def _inherit(run: RunDirectory, leg: LegPlan, optimizer: Optimizer) -> None:
+    """Takes over optimizer state where the plan says so; the base has none."""
+    if leg.start != BASE:
+        last = run.finished()[leg.start]["steps"]
+        policy: Any = leg.policy
+        checkpoint.inherit(run.training(leg.start) / f"checkpoint-{last}", optimizer, policy)
 
 
 def add_samples(inputs: Inputs, run: RunDirectory, leg: LegPlan, model: PreTrainedModel, hooks: Hooks) -> None:
     """Replay from the model itself: samples its text (once, before the leg) and adds it as a corpus."""
-    name = leg.replayed
-    if name is None or not name.startswith(SELF_CORPUS) or name in inputs.stores:
+    if leg.replayed is None or not leg.replayed.startswith(SELF_CORPUS):
         return
     stage = next(stage for stage in inputs.plan.stages if stage.name == leg.stage)
     assert stage.replay is not None
-    corpus = sample_corpus(
-        model, inputs.tokenizer, run.root / "samples" / f"{leg.stage}.jsonl", stage.replay.tokens, inputs.plan.seq_len,
-        stage.replay.temperature, seed_of(inputs.plan.seed, leg.stage), hooks.tell,
+    sample_corpus(
+        model, inputs.tokenizer, _samples_file(run, leg), stage.replay.tokens, inputs.plan.seq_len,
+        stage.replay.temperature, seed_of(inputs.plan.seed, leg.stage), hooks.tell_or_stop,
     )  # fmt: skip
-    store = prepare(f"self-{leg.stage}", corpus, inputs.tokenizer, run.root / "samples", 0.0, hooks.tell)
-    inputs.add(name, store)
+    read_samples(inputs, run, [leg], hooks.tell_or_stop)
 
 
-def _rows(inputs: Inputs, planned: list[LegPlan], leg: LegPlan) -> StageRows:
+def read_samples(inputs: Inputs, run: RunDirectory, planned: list[LegPlan], tell: Tell = silent) -> None:
+    """Takes in, as corpora, the samples that legs have made so far for their replay."""
+    for leg in planned:
+        name = leg.replayed
+        if name is not None and name.startswith(SELF_CORPUS) and name not in inputs.stores:
+            file = _samples_file(run, leg)
+            if file.is_file():
+                corpus = Jsonl(path=str(file))
+                inputs.add(name, prepare(f"self-{leg.stage}", corpus, inputs.tokenizer, file.parent, 0.0, tell))
+
+
+def _samples_file(run: RunDirectory, leg: LegPlan) -> Path:
+    return run.root / "samples" / f"{leg.stage}.jsonl"
+
+
+def _rows(inputs: Inputs, run: RunDirectory, leg: LegPlan) -> StageRows:
     """The leg's rows. A corpus goes on where the legs on the path before this one left it."""
     plan = inputs.plan
-    rows_per_step = plan.batch_tokens // plan.seq_len
-    used = _rows_used(inputs, planned, leg)
-    sources = [Source(name, inputs.stream(name), used.get(name, 0)) for name in leg.shares]
-    return StageRows(
-        sources, _draw(plan, leg), plan.seq_len, min(rows_per_step, micro_batch_tokens(plan) // plan.seq_len)
-    )
-
-
-def _draw(plan: Plan, leg: LegPlan) -> Any:
+    per_step = plan.batch_tokens // plan.seq_len
     assert isinstance(leg.mixture, Mixture)
-    return draw(leg.mixture, leg.shares, leg.steps, plan.batch_tokens // plan.seq_len, seed_of(plan.seed, leg.name))
+    drawn = draw(leg.mixture, leg.shares, leg.steps, per_step, seed_of(plan.seed, leg.name))
+    used = _rows_used(run, leg)
+    sources = [Source(name, inputs.stream(name), used.get(name, 0)) for name in leg.shares]
+    return StageRows(sources, drawn, plan.seq_len, min(per_step, micro_batch_tokens(plan) // plan.seq_len))
 
 
-def _rows_used(inputs: Inputs, planned: list[LegPlan], leg: LegPlan) -> dict[str, int]:
-    by_name = {other.name: other for other in planned}
-    used: dict[str, int] = {}
+def _rows_used(run: RunDirectory, leg: LegPlan) -> Counter[str]:
+    """Rows of each corpus on the path from the base to this leg, as the ledger counted them."""
+    finished = run.finished()
+    used: Counter[str] = Counter()
     start = leg.start
     while start != BASE:
-        before = by_name[start]
-        drawn = _draw(inputs.plan, before)
-        for index, corpus in enumerate(before.shares):
-            used[corpus] = used.get(corpus, 0) + int((drawn == index).sum())
-        start = before.start
+        used.update(finished[start]["rows"])
+        start = finished[start]["start"]
     return used
 
 
-def _loop_leg(inputs: Inputs, run: RunDirectory, planned: list[LegPlan], leg: LegPlan, last_rate: float) -> Leg:
+def _loop_leg(inputs: Inputs, run: RunDirectory, leg: LegPlan, rows: StageRows, last_rate: float) -> Leg:
     plan = inputs.plan
     assert isinstance(leg.schedule, Schedule)
-    rows = _rows(inputs, planned, leg)
+    state = past(leg, last_rate)
     key = {
         "stores": {source.name: source.stream.store.hash for source in rows.sources},
         "documents": {source.name: source.stream.tokens for source in rows.sources},
         "first_rows": [source.first_row for source in rows.sources],
         "tokenizer": inputs.tokenizer.hash,
-        "leg": [
-            leg.name,
-            leg.start,
-            leg.steps,
-            dict(leg.shares),
-            leg.schedule.described(),
-            leg.peak,
-            leg.policy,
-        ],
-        "plan": [
-            plan.seed,
-            plan.seq_len,
-            plan.batch_tokens,
-            plan.precision,
-            plan.weight_decay,
-            plan.adam_betas,
-        ],
+        "leg": [leg.name, leg.start, leg.steps, dict(leg.shares), leg.peak, leg.policy],
+        "methods": [leg.schedule.described(), leg.mixture.described(), dataclasses.asdict(state)],
+        "plan": [plan.seed, plan.seq_len, plan.batch_tokens, plan.precision],
+        "adamw": [plan.weight_decay, plan.adam_betas, plan.adam_epsilon, plan.max_grad_norm],
     }
     return Leg(
         name=leg.name,
@@ -194,9 +228,10 @@ def _loop_leg(inputs: Inputs, run: RunDirectory, planned: list[LegPlan], leg: Le
         rows=rows,
         schedule=leg.schedule,
         peak=leg.peak,
-        past=past(leg, last_rate),
+        past=state,
         key=f"{seed_of(json.dumps(key, sort_keys=True)):016x}",
         precision=choose_precision(plan.precision),
+        seed=seed_of(plan.seed, leg.name, "random state"),
         log_every=max(1, min(50, leg.steps // 100)),
         save_steps=plan.save_steps or max(1, leg.steps // 10),
         save_total_limit=plan.save_total_limit,
@@ -224,7 +259,3 @@ def _progress(leg: LegPlan, hooks: Hooks) -> Callable[[int, dict[str, Any]], Non
         hooks.tell(f"train {leg.name}", step, leg.steps, unit)
 
     return tell
-
-
-def _adamw(plan: Plan) -> AdamWOptions:
-    return AdamWOptions(plan.weight_decay, plan.adam_betas, plan.adam_epsilon, plan.max_grad_norm)

@@ -1,7 +1,7 @@
 """Checkpoints: a folder of safetensors and JSON that exists only when it is whole.
 
 Written beside its place, every file and the folder flushed to disk, then renamed; `complete.json` holds the digest of
-every file. Nothing is pickled. `checkpoint-N` is the state after N optimizer steps of a leg.
+every file and its own. Nothing is pickled. `checkpoint-N` is the state after N optimizer steps of a leg.
 """
 
 from __future__ import annotations
@@ -10,8 +10,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +25,13 @@ from rewarm.types import StorageError, UserError
 MARKER = "complete.json"
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
-    """Where a leg stands: optimizer steps done, and a key that must not change for the leg to go on."""
+def write(
+    folder: Path, step: int, model: nn.Module, optimizer: Optimizer, key: str, pending: Sequence[float] = ()
+) -> Path:
+    """Saves `checkpoint-<step>` in `folder`; StorageError (with everything saved before whole) when it cannot.
 
-    step: int
-    key: str
-
-
-def write(folder: Path, step: int, model: nn.Module, optimizer: Optimizer, key: str) -> Path:
-    """Saves `checkpoint-<step>` in `folder`; StorageError (with everything saved before whole) when it cannot."""
+    `pending` are the losses of the steps not yet in the journal, so that a resumed journal equals an unbroken one.
+    """
     target = folder / f"checkpoint-{step}"
     partial = folder / f"partial-checkpoint-{step}"
     shutil.rmtree(partial, ignore_errors=True)
@@ -45,11 +41,9 @@ def write(folder: Path, step: int, model: nn.Module, optimizer: Optimizer, key: 
         _save(partial / "optimizer.safetensors", optimizer.state())
         _save(partial / "random.safetensors", _random_state())
         files = sorted(file.name for file in partial.iterdir())
-        marker = {"step": step, "key": key, "sha256": {name: _digest(partial / name) for name in files}}
-        with (partial / MARKER).open("w", encoding="utf-8") as file:
-            json.dump(marker, file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
+        digests = {name: _digest(partial / name) for name in files}
+        _write_marker(partial, {"step": step, "key": key, "pending": list(pending), "sha256": digests})
+        _sync_folder(partial)
         shutil.rmtree(target, ignore_errors=True)
         os.replace(partial, target)
         _sync_folder(folder)
@@ -66,6 +60,27 @@ def _save(file: Path, tensors: dict[str, Tensor]) -> None:
     save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, file)
     with file.open("rb") as written:
         os.fsync(written.fileno())
+
+
+def _write_marker(folder: Path, values: dict[str, Any]) -> None:
+    with (folder / MARKER).open("w", encoding="utf-8") as file:
+        json.dump({**values, "own": _digest_of(values)}, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _read_marker(folder: Path) -> dict[str, Any] | None:
+    """What the marker holds; None when it is not what was written."""
+    try:
+        values = json.loads((folder / MARKER).read_text(encoding="utf-8"))
+    except ValueError:
+        return None
+    own = values.pop("own", None) if isinstance(values, dict) else None
+    return values if own is not None and own == _digest_of(values) else None
+
+
+def _digest_of(values: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def _sync_folder(folder: Path) -> None:
@@ -90,11 +105,21 @@ def _random_state() -> dict[str, Tensor]:
 
 def steps_saved(folder: Path) -> list[int]:
     """Steps of the checkpoints that are complete, oldest first; half-written ones are not among them."""
-    return sorted(
-        int(entry.name.removeprefix("checkpoint-"))
-        for entry in (folder.iterdir() if folder.is_dir() else ())
-        if entry.name.startswith("checkpoint-") and (entry / MARKER).is_file()
-    )
+    entries = folder.iterdir() if folder.is_dir() else ()
+    numbers = [(entry, entry.name.removeprefix("checkpoint-")) for entry in entries]
+    return sorted(int(number) for entry, number in numbers if number.isdigit() and (entry / MARKER).is_file())
+
+
+def damage(candidate: Path) -> list[str]:
+    """Files of a complete checkpoint that are missing or no longer have their digests; none when it is good."""
+    marker = _read_marker(candidate)
+    if marker is None:
+        return [MARKER]
+    return [
+        name
+        for name, digest in marker["sha256"].items()
+        if not (candidate / name).is_file() or _digest(candidate / name) != digest
+    ]
 
 
 def latest(folder: Path, key: str, notes: list[str]) -> Path | None:
@@ -104,16 +129,12 @@ def latest(folder: Path, key: str, notes: list[str]) -> Path | None:
     """
     for step in reversed(steps_saved(folder)):
         candidate = folder / f"checkpoint-{step}"
-        marker: dict[str, Any] = json.loads((candidate / MARKER).read_text(encoding="utf-8"))
-        damaged = [
-            name
-            for name, digest in marker["sha256"].items()
-            if not (candidate / name).is_file() or _digest(candidate / name) != digest
-        ]
+        damaged = damage(candidate)
         if damaged:
             notes.append(f"{candidate}: {', '.join(damaged)} damaged; passed over")
             continue
-        if marker["key"] != key:
+        marker = _read_marker(candidate)
+        if marker is not None and marker["key"] != key:
             raise UserError(
                 f"'{candidate}' was written by another plan or from other data (key {marker['key'][:12]}, now "
                 f"{key[:12]}): going on would train on something else. Restore the plan and its data, or give another "
@@ -123,15 +144,16 @@ def latest(folder: Path, key: str, notes: list[str]) -> Path | None:
     return None
 
 
-def restore(folder: Path, model: nn.Module, optimizer: Optimizer) -> int:
-    """Loads weights, optimizer and random state of a checkpoint in place; the step it was written at."""
+def restore(folder: Path, model: nn.Module, optimizer: Optimizer) -> tuple[int, list[float]]:
+    """Loads weights, optimizer and random state of a checkpoint in place; its step, and the losses not yet logged."""
     load_weights(folder, model)
     optimizer.load(load_file(folder / "optimizer.safetensors"))
     states = load_file(folder / "random.safetensors")
     torch.set_rng_state(states["cpu"])
     if "cuda" in states and torch.cuda.is_available():
         torch.cuda.set_rng_state(states["cuda"])
-    return int(json.loads((folder / MARKER).read_text(encoding="utf-8"))["step"])
+    marker = json.loads((folder / MARKER).read_text(encoding="utf-8"))
+    return int(marker["step"]), list(marker["pending"])
 
 
 def load_weights(folder: Path, model: nn.Module) -> None:
@@ -145,28 +167,37 @@ def load_weights(folder: Path, model: nn.Module) -> None:
             parameter.copy_(saved[name])
 
 
-def inherit(folder: Path, optimizer: Optimizer, policy: Policy) -> None:
-    """Hands the optimizer state of an earlier leg's last checkpoint to this leg, as the stage's policy says."""
-    if policy != "reset":
-        optimizer.load(load_file(folder / "optimizer.safetensors"), policy)
+def inherit(candidate: Path, optimizer: Optimizer, policy: Policy) -> None:
+    """Hands the optimizer state of an earlier leg's last checkpoint to this leg, as the stage's policy says.
+
+    UserError when that checkpoint is not there whole: going on without it would silently be another policy.
+    """
+    if policy == "reset":
+        return
+    damaged = damage(candidate) if (candidate / MARKER).is_file() else ["all of it"]
+    if damaged:
+        raise UserError(
+            f"optimizer_state: {policy} needs '{candidate}', which is damaged or gone ({', '.join(damaged)}). Delete "
+            "the finished model folder of that leg to train it again, or start another run with optimizer_state: reset"
+        )
+    optimizer.load(load_file(candidate / "optimizer.safetensors"), policy)
 
 
-def prune(folder: Path, keep: int, protect: Iterable[int] = ()) -> None:
-    """Deletes all but the newest `keep` complete checkpoints and half-written remains; never the last good one."""
+def prune(folder: Path, keep: int, newest: int) -> None:
+    """Deletes half-written remains and all complete checkpoints but the last `keep` up to step `newest`.
+
+    `newest` was written a moment ago, so one good checkpoint always stays. Any beyond it were damaged: the leg passed
+    them over when it resumed, and keeping them could push out good ones.
+    """
     for leftover in folder.glob("partial-checkpoint-*"):
         shutil.rmtree(leftover, ignore_errors=True)
-    for step in steps_saved(folder)[: -max(1, keep)]:
-        if step not in set(protect):
-            shutil.rmtree(folder / f"checkpoint-{step}", ignore_errors=True)
-
-
-def latest_any(folder: Path) -> Path | None:
-    """The newest complete checkpoint whatever its key: the end of an earlier leg."""
     steps = steps_saved(folder)
-    return folder / f"checkpoint-{steps[-1]}" if steps else None
+    kept = [step for step in steps if step <= newest][-max(1, keep) :]
+    for step in set(steps) - set(kept):
+        shutil.rmtree(folder / f"checkpoint-{step}", ignore_errors=True)
 
 
 def clear(folder: Path) -> None:
     """Deletes every checkpoint of a finished leg whose model is saved and whose state no later leg takes over."""
-    for step in steps_saved(folder):
-        shutil.rmtree(folder / f"checkpoint-{step}", ignore_errors=True)
+    for entry in folder.glob("*checkpoint-*"):
+        shutil.rmtree(entry, ignore_errors=True)

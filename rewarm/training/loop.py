@@ -5,7 +5,6 @@ The loop knows protocols only: a schedule's rate, a loader's batches, callables 
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -22,7 +21,7 @@ from rewarm.tokens.loader import StageRows
 from rewarm.training import checkpoint
 from rewarm.training.journal import Journal
 from rewarm.training.objective import Objective
-from rewarm.training.optimizer import Optimizer
+from rewarm.training.optimizer import Optimizer, RateProbe
 from rewarm.types import Batch, StreamState
 
 RATE_TOLERANCE = 1e-3
@@ -37,7 +36,10 @@ class StopRequest(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Leg:
-    """What one leg trains on and how: everything the loop reads. `key` guards resumption against changed inputs."""
+    """What one leg trains on and how: everything the loop reads. `key` guards resumption against changed inputs.
+
+    `seed` starts the random numbers of dropout, so that a leg does not depend on what its process did before it.
+    """
 
     name: str
     folder: Path
@@ -47,6 +49,7 @@ class Leg:
     past: StreamState
     key: str
     precision: torch.dtype
+    seed: int = 0
     log_every: int = 10
     save_steps: int | None = None
     save_total_limit: int = 2
@@ -85,17 +88,17 @@ def train(
     """Trains a leg to its end or until `stop()`; resumes exactly from its newest good checkpoint."""
     outcome = Outcome(0, 0.0, False)
     newest = checkpoint.latest(leg.folder, leg.key, outcome.notes)
-    step = checkpoint.restore(newest, model, optimizer) if newest is not None else 0
+    torch.manual_seed(leg.seed)
+    step, pending = checkpoint.restore(newest, model, optimizer) if newest is not None else (0, [])
     journal = Journal(leg.folder / "journal.jsonl", step)
     objective = Objective(model)
-    meter = _Meter(leg, journal, tell)
+    meter = _Meter(leg, journal, tell, pending)
     model.train()
     for batches in _from(leg.rows, step):
         rate = leg.schedule.rate(step, leg.rows.steps, leg.peak, leg.past)
         loss, norm = _accumulate(objective, optimizer, batches, leg.precision)
-        logged = meter.is_logged(step)
-        probe = optimizer.probe() if logged and rate > 0 else None
-        if not bool(torch.isfinite(norm)):
+        probe = optimizer.probe() if meter.is_logged(step) else None
+        if not bool(torch.isfinite(norm) & torch.isfinite(loss)):
             raise NonFinite(
                 f"{leg.name}: step {step} has loss {float(loss):.4g} and gradient norm {float(norm):.4g}; the update "
                 f"was not made. Its rows are those of step {step} of '{leg.folder}'. Lower learning_rate, or look at "
@@ -103,19 +106,19 @@ def train(
             )
         optimizer.step(rate)
         if probe is not None:
-            _check_rate(leg, step, rate, probe.measured())
+            _check_rate(leg, step, rate, probe)
         step += 1
-        meter.add(step, loss, norm, rate, sum(batch.num_targets for batch in batches))
+        meter.add(step, loss, norm, rate)
         for item in due:
             if step % item.every == 0 and leg.rows.steps - step > item.every // 2:
                 meter.pause(partial(item.action, model, step))
                 model.train()
         outcome.stopped = stop() and step < leg.rows.steps
         if outcome.stopped or step == leg.rows.steps or (leg.save_steps and step % leg.save_steps == 0):
-            meter.pause(partial(_save, leg, step, model, optimizer))
+            meter.pause(partial(_save, leg, step, model, optimizer, meter))
         if outcome.stopped:
             break
-    meter.close(step)
+    meter.close()
     outcome.steps, outcome.seconds = step, meter.seconds
     return outcome
 
@@ -124,9 +127,10 @@ def _from(rows: StageRows, step: int) -> Iterator[list[Batch]]:
     return rows.iterate(step) if step < rows.steps else iter(())
 
 
-def _save(leg: Leg, step: int, model: PreTrainedModel, optimizer: Optimizer) -> None:
-    checkpoint.write(leg.folder, step, model, optimizer, leg.key)
-    checkpoint.prune(leg.folder, leg.save_total_limit)
+def _save(leg: Leg, step: int, model: PreTrainedModel, optimizer: Optimizer, meter: _Meter) -> None:
+    meter.journal.sync()
+    checkpoint.write(leg.folder, step, model, optimizer, leg.key, meter.pending())
+    checkpoint.prune(leg.folder, leg.save_total_limit, step)
 
 
 def _accumulate(
@@ -144,9 +148,10 @@ def _accumulate(
     return total / max(1, num_targets), optimizer.clip()
 
 
-def _check_rate(leg: Leg, step: int, planned: float, applied: float) -> None:
-    """The lie detector: the weights must have moved as the schedule says."""
-    if not math.isclose(applied, planned, rel_tol=RATE_TOLERANCE):
+def _check_rate(leg: Leg, step: int, planned: float, probe: RateProbe) -> None:
+    """The lie detector: the weights must have moved as the schedule says, as far as their rounding lets one tell."""
+    applied = probe.measured()
+    if not abs(applied - planned) <= RATE_TOLERANCE * planned + probe.rounding():
         raise RuntimeError(
             f"{leg.name}: step {step} was to be made at learning rate {planned:.6g}, but the weights moved as at "
             f"{applied:.6g}. The schedule is not what trains this model; this is a defect, please report it"
@@ -156,29 +161,31 @@ def _check_rate(leg: Leg, step: int, planned: float, applied: float) -> None:
 class _Meter:
     """Speed, losses and the journal; tensors stay on the device until a step is logged."""
 
-    def __init__(self, leg: Leg, journal: Journal, tell: Callable[[int, dict[str, Any]], None]) -> None:
+    def __init__(
+        self, leg: Leg, journal: Journal, tell: Callable[[int, dict[str, Any]], None], pending: list[float]
+    ) -> None:
         self.leg = leg
         self.journal = journal
         self.tell = tell
         self.seconds = 0.0
         self._since = time.perf_counter()
         self._logged_seconds = 0.0
-        self._losses: list[Tensor] = []
+        self._losses = [torch.tensor(loss, dtype=torch.float64) for loss in pending]
         self._tokens = 0
 
     def is_logged(self, step: int) -> bool:
         """Whether the step about to be made (counted from 0) ends a logging interval."""
         return (step + 1) % self.leg.log_every == 0 or step + 1 == self.leg.rows.steps or step < 3
 
-    def add(self, step: int, loss: Tensor, norm: Tensor, rate: float, targets: int) -> None:
+    def add(self, step: int, loss: Tensor, norm: Tensor, rate: float) -> None:
         """Notes a finished step; writes and tells the interval's mean loss when the step is logged."""
+        row_tokens = self.leg.rows.source_SR.shape[1] * self.leg.rows.seq_len
         self._losses.append(loss)
-        self._tokens += targets
+        self._tokens += row_tokens
         if not self.is_logged(step - 1):
             return
-        mean = float(torch.stack(self._losses).mean())
+        mean = sum(self.pending()) / len(self._losses)
         self._clock()
-        row_tokens = self.leg.rows.source_SR.shape[1] * self.leg.rows.seq_len
         spent = self.seconds - self._logged_seconds
         entry = {
             "step": step,
@@ -192,13 +199,17 @@ class _Meter:
         self.tell(step, entry)
         self._losses, self._tokens, self._logged_seconds = [], 0, self.seconds
 
+    def pending(self) -> list[float]:
+        """The losses of the steps since the last logged one."""
+        return [float(loss) for loss in self._losses]
+
     def pause(self, action: Callable[[], None]) -> None:
         """Runs an action without counting its time as training."""
         self._clock()
         action()
         self._since = time.perf_counter()
 
-    def close(self, step: int) -> None:
+    def close(self) -> None:
         """Stops the clock."""
         self._clock()
 

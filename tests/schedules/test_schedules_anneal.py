@@ -54,6 +54,4 @@ def test_it_never_raises_the_rate() -> None:
 def test_an_exponential_anneal_to_zero_is_refused() -> None:
     with pytest.raises(UserError, match="never reaches a floor of 0"):
         build("schedules", {"type": "anneal", "floor": 0})
-    assert build("schedules", {"type": "anneal", "floor": 0, "shape": "linear"}) == Anneal(
-        floor=0, shape="linear"
-    )
+    assert build("schedules", {"type": "anneal", "floor": 0, "shape": "linear"}) == Anneal(floor=0, shape="linear")

@@ -10,9 +10,7 @@ def past(stage: int) -> StreamState:
     return StreamState(stage=stage, steps_before=stage * STEPS, last_rate=3e-5 if stage else 0.0)
 
 
-@pytest.mark.parametrize(
-    "schedule", [Autoregressive(), Autoregressive(warmup_steps=50), Autoregressive(warmup=0)]
-)
+@pytest.mark.parametrize("schedule", [Autoregressive(), Autoregressive(warmup_steps=50), Autoregressive(warmup=0)])
 def test_the_peaks_of_tic_lm(schedule: Autoregressive) -> None:
     # The published form with equal stages, 3e-4 to 3e-5, evaluated; x = t / (t + 1) of half a cosine.
     evaluated = [3.0e-4, 1.65e-4, 9.7e-5, 7.0e-5, 5.6e-5, 4.8e-5]

@@ -55,9 +55,7 @@ def test_without_warmup_the_first_update_is_at_the_peak() -> None:
 
 
 def test_a_warmup_longer_than_the_stage_leaves_room_for_the_cooldown() -> None:
-    rates = [
-        InverseSqrt(warmup_steps=50, cooldown=0.5, floor=0).rate(step, 8, 1.0, START) for step in range(8)
-    ]
+    rates = [InverseSqrt(warmup_steps=50, cooldown=0.5, floor=0).rate(step, 8, 1.0, START) for step in range(8)]
     assert rates == pytest.approx([0.25, 0.5, 0.75, 1.0, 0.75, 0.5, 0.25, 0.0])
 
 

@@ -56,9 +56,7 @@ def made(name: str, options: dict[str, Any]) -> Schedule:
 
 @pytest.mark.parametrize(("name", "options"), CASES)
 @pytest.mark.parametrize("past", PASTS)
-def test_the_rate_stays_between_zero_and_the_peak(
-    name: str, options: dict[str, Any], past: StreamState
-) -> None:
+def test_the_rate_stays_between_zero_and_the_peak(name: str, options: dict[str, Any], past: StreamState) -> None:
     schedule = made(name, options)
     for steps in STEPS:
         rates = [schedule.rate(step, steps, PEAK, past) for step in range(steps)]

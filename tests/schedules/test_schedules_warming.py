@@ -22,9 +22,7 @@ def test_a_warmup_longer_than_the_stage_is_cut() -> None:
 
 
 def test_percentages_are_shares() -> None:
-    assert build("schedules", {"type": "cosine", "warmup": "2%", "floor": "5%"}) == Cosine(
-        warmup=0.02, floor=0.05
-    )
+    assert build("schedules", {"type": "cosine", "warmup": "2%", "floor": "5%"}) == Cosine(warmup=0.02, floor=0.05)
 
 
 @pytest.mark.parametrize(
@@ -41,9 +39,7 @@ def test_negative_warmup_is_refused() -> None:
         build("schedules", {"type": "cosine", "warmup_steps": -1})
 
 
-@pytest.mark.parametrize(
-    ("name", "phase"), [("wsd", "decay"), ("infinite", "cooldown"), ("inverse-sqrt", "cooldown")]
-)
+@pytest.mark.parametrize(("name", "phase"), [("wsd", "decay"), ("infinite", "cooldown"), ("inverse-sqrt", "cooldown")])
 def test_phases_that_do_not_fit_the_stage_are_refused(name: str, phase: str) -> None:
     with pytest.raises(UserError, match=rf"warmup 0\.5 and {phase} 0\.6 are shares of a stage and exceed 1"):
         build("schedules", {"type": name, "warmup": 0.5, phase: 0.6})

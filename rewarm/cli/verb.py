@@ -1,0 +1,130 @@
+"""What every verb shares: how it was asked to behave, what it gives back, and the options that all of them have.
+
+A verb is a function `(manner, its own options) -> Answer`. It prints nothing itself, so with `--json` every verb gives
+one object on stdout, and the laws of the command line hold for a new one without a line of its own.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
+DONE, FAILED, NOT_MET, WRONG = 0, 1, 2, 3
+"""Exit codes: done; failed or stopped; gate not met; the plan or the input is wrong."""
+
+PlanFile = Annotated[Path, typer.Argument(metavar="PLAN", help="The plan, a YAML file.", show_default=False)]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.", show_default=False)]
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How a verb was asked to behave: its answer as JSON, no progress, nothing written."""
+
+    as_json: bool = False
+    quiet: bool = False
+    dry_run: bool = False
+
+    @property
+    def silent(self) -> bool:
+        """Whether no progress is to be shown."""
+        return self.quiet or self.as_json
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a verb gives back: `values` for --json, `parts` (texts and tables) for people, and its exit code.
+
+    A verb that ends with an exit code other than 0 but has something to show says why in `error`.
+    """
+
+    values: Mapping[str, Any]
+    parts: Sequence[RenderableType] = ()
+    exit_code: int = DONE
+    error: str | None = None
+
+
+_OPTIONS: dict[str, tuple[str, str]] = {
+    "dry_run": ("--dry-run", "Say what would happen, and write nothing."),
+    "as_json": ("--json", "Print one JSON object on stdout and nothing else."),
+    "quiet": ("--quiet", "Show no progress."),
+    "debug": ("--debug", "Show the traceback of an error."),
+}
+
+
+def verb(app: typer.Typer, function: Callable[..., Answer], writes: bool = False, works: bool = False) -> None:
+    """Adds a function to the application under its own name, with the options that every verb has.
+
+    A verb that `writes` has --dry-run, and one that `works` for long has --quiet.
+    """
+    names = [*(["dry_run"] if writes else []), "as_json", *(["quiet"] if works else []), "debug"]
+    own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
+    shared = [
+        inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=False,
+            annotation=Annotated[bool, typer.Option(_OPTIONS[name][0], help=_OPTIONS[name][1], show_default=False)],
+        )
+        for name in names
+    ]
+
+    def command(**given: Any) -> Answer:
+        asked = {name: given.pop(name) for name in names}
+        asked.pop("debug")  # the traceback is printed where the error is caught
+        return function(Manner(**asked), **given)
+
+    parameters = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own] + shared
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    command.__doc__ = function.__doc__
+    app.command(function.__name__)(command)
+
+
+def show(parts: Sequence[RenderableType]) -> None:
+    """Prints texts and tables on stdout. Text is not wrapped, so that paths in it can be copied."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    for part in parts:
+        console.print(part, markup=False, soft_wrap=isinstance(part, str))
+
+
+def table(*heads: str, title: str | None = None) -> Table:
+    """An empty table in the one style of the command line."""
+    from rich import box
+    from rich.table import Table
+
+    return Table(
+        *heads, title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, show_edge=False,
+        pad_edge=False,
+    )  # fmt: skip
+
+
+def as_json(values: Mapping[str, Any]) -> str:
+    """One JSON object; numbers that are not finite become words, since JSON has none."""
+    return json.dumps(plain(values), indent=1, ensure_ascii=False)
+
+
+def plain(value: Any) -> Any:
+    """The value as JSON can hold it: dataclasses and mappings as objects, paths as text."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = dataclasses.asdict(value)
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    return value if isinstance(value, str | int | float | None) else str(value)

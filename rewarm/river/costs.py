@@ -1,0 +1,140 @@
+"""What a plan needs of the machine: disk and memory. Every formula is simple on purpose and stated where it is used."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import torch
+from transformers import PreTrainedModel
+
+from rewarm.plan import Plan, Scratch
+from rewarm.quantities import size
+from rewarm.river.directory import RunDirectory
+from rewarm.river.legs import LegPlan
+from rewarm.river.sampling import CorpusForecast
+from rewarm.training.machine import micro_batch_tokens
+from rewarm.training.objective import CHUNK_BYTES, MIN_ROWS
+
+LIBRARY_BYTES = 600_000_000
+"""What the process holds before the first weight, measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A plan with what is known of it before it runs: corpora, legs by run ("" is the main one), the model's shape."""
+
+    plan: Plan
+    run: RunDirectory
+    corpora: Sequence[CorpusForecast]
+    planned: Sequence[tuple[str, Sequence[LegPlan]]]
+    model: PreTrainedModel
+
+    @property
+    def parameters(self) -> int:
+        """Parameters of the model, tied ones once."""
+        return sum(parameter.numel() for parameter in self.model.parameters())
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """So many bytes of something are needed and so many are there. `parts` add up to `needed`."""
+
+    what: str
+    needed: int
+    available: int
+    word: str
+    parts: dict[str, int]
+    remedy: str
+
+    def fault(self) -> str | None:
+        """What is missing and what to do about it; None when there is enough."""
+        if self.needed <= self.available:
+            return None
+        return (
+            f"{self.what}: the run needs about {size(self.needed)} and {size(self.available)} are {self.word}. "
+            f"{self.remedy}."
+        )
+
+
+def disk(work: Work) -> list[Need]:
+    """Disk that the run has yet to fill, for each file system it writes to.
+
+    Tokens: those of corpora that are not prepared. Models: 4 bytes per parameter for each leg. Checkpoints: 12 bytes
+    per parameter (weights and two moments) for each one kept and one being written; a leg that hands its optimizer
+    state on keeps its own. What the run's folder holds already is taken off.
+    """
+    plan, run, parameters = work.plan, work.run, work.parameters
+    legs = [(leg, found) for _, found in work.planned for leg in found]
+    handed_on = sum(any(later.start == leg.name and later.policy != "reset" for later in found) for leg, found in legs)
+    written = {
+        "models": 4 * parameters * (len(legs) + isinstance(plan.base, Scratch)),
+        "checkpoints": 12 * parameters * (plan.save_total_limit + 1 + handed_on * plan.save_total_limit),
+    }
+    there = _bytes_in(run.root, without=run.prepared)
+    for name, count in written.items():
+        written[name], there = max(0, count - there), max(0, there - count)
+    tokens = {"tokens": sum(corpus.store_bytes for corpus in work.corpora)}
+    remedy = "Make room, lower save_total_limit, leave out controls, or put output_dir elsewhere"
+    root, prepared = _existing(run.root), _existing(run.prepared)
+    if root.stat().st_dev == prepared.stat().st_dev:
+        return [_disk_need(root, tokens | written, remedy)]
+    return [_disk_need(root, written, remedy), _disk_need(prepared, tokens, "Put prepared_dir elsewhere")]
+
+
+def _disk_need(folder: Path, parts: dict[str, int], remedy: str) -> Need:
+    return Need(f"disk at {folder}", sum(parts.values()), shutil.disk_usage(folder).free, "free", parts, remedy)
+
+
+def _existing(path: Path) -> Path:
+    path = path.absolute()
+    while not path.exists():
+        path = path.parent
+    return path
+
+
+def _bytes_in(folder: Path, without: Path) -> int:
+    files = (file for file in folder.rglob("*") if not file.is_relative_to(without))
+    return sum(file.stat().st_size for file in files if file.is_file() and not file.is_symlink())
+
+
+def memory(work: Work) -> Need:
+    """Memory of the device that trains.
+
+    State: 16 bytes per parameter (weight, gradient, two moments). Activations of one micro-batch: 4 bytes * tokens *
+    (layers * (16 * width + 4 * inner width) + row length), for what each layer keeps for its backward pass and the mask
+    that holds documents apart. Logits: three chunks of them.
+    """
+    config = work.model.config
+    width = int(getattr(config, "hidden_size", 0))
+    inner = int(getattr(config, "intermediate_size", None) or 4 * width)
+    layers = int(getattr(config, "num_hidden_layers", 0))
+    vocabulary = int(work.model.get_input_embeddings().weight.shape[0])  # type: ignore[index]
+    parts = {
+        "weights and optimizer": 16 * work.parameters,
+        "activations": 4 * micro_batch_tokens(work.plan) * (layers * (16 * width + 4 * inner) + work.plan.seq_len),
+        "logits": 3 * max(CHUNK_BYTES, 4 * MIN_ROWS * vocabulary),
+    }
+    remedy = "Lower micro_batch_tokens or seq_len, or take a smaller base"
+    if torch.cuda.is_available():
+        free, _ = torch.cuda.mem_get_info()
+        return Need("GPU memory", sum(parts.values()), int(free), "free", parts, remedy)
+    parts["libraries"] = LIBRARY_BYTES
+    return Need("memory", sum(parts.values()), _memory_available(), "available", parts, remedy)
+
+
+def _memory_available() -> int:
+    """Bytes this process may still take: the machine's, or its container's where that has a limit (cgroup v2)."""
+    free = int(psutil.virtual_memory().available)
+    group = Path("/sys/fs/cgroup")
+    try:
+        limit = (group / "memory.max").read_text().strip()
+        used = int((group / "memory.current").read_text())
+        kept = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+    except OSError:
+        return free
+    # Files read once count as used, and are given up first.
+    return min(free, int(limit) - used + int(kept["inactive_file"])) if limit.isdecimal() else free

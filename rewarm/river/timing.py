@@ -1,0 +1,115 @@
+"""How long a plan would take on this machine."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import torch
+from transformers import AutoModelForCausalLM, PreTrainedModel
+
+from rewarm.plan import Plan
+from rewarm.river.costs import Work
+from rewarm.river.legs import LegPlan
+from rewarm.training.machine import (
+    choose_precision,
+    flops_per_token,
+    matmul_rate,
+    micro_batch_tokens,
+    on_device,
+)
+from rewarm.training.objective import Objective
+from rewarm.training.optimizer import AdamWOptions, Optimizer
+from rewarm.types import Batch
+
+TIMED_PARAMETERS = 300_000_000
+TIMED_SECONDS = 4.0
+"""A micro-batch that would take longer is timed with fewer rows."""
+ASSUMED_MATMUL_SHARE = 0.4
+SCORING_SHARE = 1 / 3
+"""A forward pass is a third of the work of a training step (Kaplan et al., arXiv 2001.08361)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Seconds of one token's forward and backward pass, and of one optimizer step; `how` says where they come from."""
+
+    token: float
+    update: float
+    how: str
+
+
+def seconds(work: Work, pace: Pace) -> dict[str, float]:
+    """Seconds of preparing, training and scoring."""
+    plan = work.plan
+    legs = [leg for _, found in work.planned for leg in found]
+    tokens = sum(leg.tokens(plan.batch_tokens) for leg in legs)
+    scored = sum(scorings(plan, leg) for leg in legs) + 1  # the base, once
+    return {
+        "prepare": sum(corpus.seconds for corpus in work.corpora),
+        "train": tokens * pace.token + sum(leg.steps for leg in legs) * pace.update,
+        "score": scored * _watch_tokens(work) * pace.token * SCORING_SHARE,
+    }
+
+
+def scorings(plan: Plan, leg: LegPlan) -> int:
+    """How often the watch-list is scored for a leg: every `eval_every` tokens, not close to the end, and at the end."""
+    if not plan.watch:
+        return 0
+    every = plan.eval_every if plan.eval_every is not None else leg.tokens(plan.batch_tokens) // 4
+    if every == 0:
+        return 1
+    steps = max(1, round(every / plan.batch_tokens))
+    return 1 + sum(leg.steps - step > steps // 2 for step in range(steps, leg.steps + 1, steps))
+
+
+def _watch_tokens(work: Work) -> int:
+    held = {corpus.name: corpus.held_out_tokens for corpus in work.corpora}
+    caps = {watch.corpus: watch.tokens or work.plan.eval_tokens for watch in work.plan.watch}
+    return sum(min(cap, held[name]) for name, cap in caps.items())
+
+
+def pace(work: Work) -> Pace:
+    """Measured on the model's own class if it is small, otherwise from its FLOPs and the rate of a matrix product."""
+    plan, parameters = work.plan, work.parameters
+    precision = choose_precision(plan.precision)
+    width = int(getattr(work.model.config, "hidden_size", 256))
+    limit = matmul_rate(micro_batch_tokens(plan), width, precision)
+    token = flops_per_token(work.model, plan.seq_len) / (limit * ASSUMED_MATMUL_SHARE)
+    if parameters > TIMED_PARAMETERS:
+        share = f"{ASSUMED_MATMUL_SHARE:.0%}"
+        return Pace(token, 0.0, f"from FLOPs, at an assumed {share} of this machine's rate of matrix products")
+    most = max(1, int(TIMED_SECONDS / token / plan.seq_len))
+    rows = min(micro_batch_tokens(plan) // plan.seq_len, most)
+    made = on_device(AutoModelForCausalLM.from_config(work.model.config, dtype=torch.float32))
+    return _timed(plan, made, rows, precision)
+
+
+def _timed(plan: Plan, model: PreTrainedModel, rows: int, precision: torch.dtype) -> Pace:
+    vocabulary = int(model.get_input_embeddings().weight.shape[0])  # type: ignore[index]
+    tokens_BT = (torch.arange(rows * plan.seq_len) % vocabulary).view(rows, plan.seq_len)
+    positions_BT = torch.arange(plan.seq_len).repeat(rows, 1)
+    batch = Batch(tokens_BT, tokens_BT, positions_BT, rows * plan.seq_len)
+    objective = Objective(model)
+    options = AdamWOptions(plan.weight_decay, plan.adam_betas, plan.adam_epsilon, plan.max_grad_norm)
+    optimizer = Optimizer(model, options)
+    model.train()
+    passes, updates = [], []
+    # The first round pays for memory and caches that later ones find ready.
+    for _ in range(3):
+        start = _now(model)
+        with torch.autocast(model.device.type, precision, enabled=precision != torch.float32):
+            loss = objective.loss_sum(batch)
+        loss.backward()
+        middle = _now(model)
+        optimizer.clip()
+        optimizer.step(0.0)
+        passes.append(middle - start)
+        updates.append(_now(model) - middle)
+    return Pace(min(passes) / (rows * plan.seq_len), min(updates), f"{rows} rows timed on this machine")
+
+
+def _now(model: PreTrainedModel) -> float:
+    if model.device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()

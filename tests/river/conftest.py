@@ -1,0 +1,93 @@
+"""A small base and a finished run, each made once per session, and plans that update the base."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rewarm.plan import from_values
+from rewarm.report.result import Result
+from rewarm.river.run import run
+
+MakeValues = Callable[..., dict[str, Any]]
+STAGE: dict[str, Any] = {"tokens": 2048, "learning_rate": 2e-3, "schedule": {"type": "rewarm", "warmup": 0.25}}
+REPLAY = {"from": "old", "share": 0.25}
+
+
+@pytest.fixture(scope="session")
+def texts(tmp_path_factory: pytest.TempPathFactory, words: Any, write_jsonl: Any) -> dict[str, Path]:
+    """Three corpora of 150 documents each: old, law, code. Every text of old stands in law too."""
+    folder = tmp_path_factory.mktemp("texts")
+    made = {}
+    for place, name in enumerate(("old", "law", "code")):
+        rows = [words(1000 * place + number, 20 + number % 60) for number in range(150)]
+        if name == "law":
+            rows += [words(number, 20 + number % 60) for number in range(150)]
+        made[name] = write_jsonl(folder / f"{name}.jsonl", rows)
+    return made
+
+
+@pytest.fixture(scope="session")
+def base(tmp_path_factory: pytest.TempPathFactory, texts: dict[str, Path]) -> Path:
+    """The model folder of a base trained a little on `old`. Read only."""
+    folder = tmp_path_factory.mktemp("base")
+    config = {
+        "model_type": "llama", "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 128,
+    }  # fmt: skip
+    values = {
+        "base": {"from": "scratch", "config": config, "tokenizer": {"vocab_size": 400}},
+        "output_dir": str(folder / "run"),
+        "seq_len": 64,
+        "batch_tokens": 256,
+        "corpora": {"old": {"path": str(texts["old"]), "holdout": 0.1}},
+        "stages": [{"name": "old", "data": "old", "tokens": 4096, "learning_rate": 5e-3, "schedule": "cosine"}],
+        "watch": ["old"],
+        "precision": "fp32",
+    }
+    run(from_values(values))
+    return folder / "run" / "stage-1-old"
+
+
+@pytest.fixture(scope="session")
+def values_in(base: Path, texts: dict[str, Path]) -> MakeValues:
+    """A function: run directory, stages, **changes -> the values of a plan that updates the base."""
+
+    def make(root: Path, stages: list[dict[str, Any]], **changes: Any) -> dict[str, Any]:
+        values = {
+            "base": str(base),
+            "output_dir": str(root),
+            "seq_len": 64,
+            "batch_tokens": 256,
+            "save_steps": 3,
+            "eval_tokens": 1500,
+            "corpora": {name: {"path": str(path), "holdout": 0.1} for name, path in texts.items()},
+            "stages": [STAGE | stage for stage in stages],
+            "watch": ["old", "law", "code"],
+            "precision": "fp32",
+        }
+        return values | changes
+
+    return make
+
+
+@pytest.fixture
+def make_values(values_in: MakeValues, tmp_path: Path) -> MakeValues:
+    """As `values_in`, in `tmp_path/run`."""
+    return lambda stages, **changes: values_in(tmp_path / "run", stages, **changes)
+
+
+@pytest.fixture(scope="session")
+def stream(values_in: MakeValues, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
+    """Directory and result of a finished run of two stages with a release and every control. Read only."""
+    root = tmp_path_factory.mktemp("stream") / "run"
+    stages = [
+        {"name": "law", "data": "law", "replay": REPLAY},
+        {"name": "code", "data": "code", "replay": {"from": "self", "share": 0.25, "tokens": 1200},
+         "release": {"tokens": 512}},
+    ]  # fmt: skip
+    values = values_in(root, stages, controls=["base", "new-only", "joint", "same-data", "alone"])
+    return root, run(from_values(values))
