@@ -1,10 +1,10 @@
 """Training speed: rewarm's loop against the Hugging Face Trainer, as shipped and with the same allocator setting.
 
-    python benchmarks/training.py [--shapes small,llama-192x6,pythia-70m] [--rounds 5] [--steps 8] [--out FILE]
+    python benchmarks/training.py [--shapes demo,llama-192x6] [--rounds 5] [--steps 8] [--out FILE]
 
 Every measurement is a fresh process that trains the same model from the same weights on the same rows (each row is one
-whole document, so that Trainer's attention is right too) in the same order with the same AdamW. The sides are interleaved
-(A B C A B C ...); the median of the rounds is quoted, and the ratio round by round. The losses of all sides must agree.
+whole document, so that Trainer's attention is right too) in the same order with the same AdamW. The sides are
+interleaved (A B C A B C ...); the median of the rounds is quoted, and of the ratios. The losses must agree.
 `limit` is the rate at which plain matrix products of the model's own shapes would do the same floating-point work.
 Needs `accelerate` for the Trainer's side.
 """
@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +104,7 @@ def run_ours(shape: dict[str, Any], steps: int, folder: Path) -> dict[str, Any]:
         peak=RATE, past=StreamState(), key="benchmark", precision=torch.float32, log_every=1,
     )  # fmt: skip
     train(model, optimizer, leg, [], lambda: False, tell)
-    return {"seconds": [after - before for before, after in zip(times, times[1:], strict=False)], "losses": losses}
+    return {"seconds": [after - before for before, after in pairwise(times)], "losses": losses}
 
 
 def run_trainer(shape: dict[str, Any], steps: int, folder: Path) -> dict[str, Any]:
@@ -133,7 +134,7 @@ def run_trainer(shape: dict[str, Any], steps: int, folder: Path) -> dict[str, An
         report_to=[], disable_tqdm=True, train_sampling_strategy="sequential", use_cpu=not torch.cuda.is_available(),
     )  # fmt: skip
     Trainer(model=make_model(shape), args=arguments, train_dataset=dataset, callbacks=[Clock()]).train()
-    return {"seconds": [after - before for before, after in zip(times, times[1:], strict=False)], "losses": losses}
+    return {"seconds": [after - before for before, after in pairwise(times)], "losses": losses}
 
 
 def matmul_limit(shape: dict[str, Any]) -> float:

@@ -1,9 +1,9 @@
 """The process environment that training is fastest in, and how a command gets into it.
 
 Measured on CPUs: freshly mapped memory costs a page fault per 4 KiB at each step, because large tensors are returned to
-the system and mapped again. Two settings of the C library end that: transparent huge pages for its heap, and a heap that
+the system and mapped again. Settings of the C library end that: transparent huge pages for its heap, and a heap that
 keeps large blocks. They can only be set before a process starts, so a verb that trains starts itself again, once, with
-them set. `REWARM_TUNED=off` leaves the environment alone.
+them. `REWARM_TUNED=off` leaves the environment alone.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
     python studies/river.py DATA OUTPUT [--tokens 1.5M] [--learning-rate 1e-3] [--replay 0.05] [--seeds 1]
 
 DATA is a folder with `base/classic_books_en.jsonl.zst`, `domains/acl_abstracts_2016_2021.jsonl.zst` and
-`domains/legal_us_code.jsonl.zst`. The base is trained once (8 M tokens, about 12 minutes on 2 cores). Each seed trains two
-stages with and without replay. Prints the matrix and writes OUTPUT/river.json, which `studies/results/river.json` keeps.
+`domains/legal_us_code.jsonl.zst`. The base is trained once (8 M tokens, 12 minutes on 2 cores). Each seed trains
+two stages with and without replay. Writes OUTPUT/river.json; `studies/results/river.json` keeps one.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from rewarm.plan import Plan, from_values
-from rewarm.report.result import Result
+from rewarm.report.result import Cell, Result
 from rewarm.river.run import run
 from rewarm.river.train import Hooks
 
@@ -45,7 +45,9 @@ def base_plan(data: Path, output: Path) -> Plan:
             "seq_len": 256,
             "batch_tokens": 8192,
             "corpora": {"books": books(data)},
-            "stages": [{"name": "books", "data": "books", "tokens": "8M", "learning_rate": 3e-3, "schedule": "cosine"}],
+            "stages": [
+                {"name": "books", "data": "books", "tokens": "8M", "learning_rate": 3e-3, "schedule": "cosine"},
+            ],
             "watch": ["books"],
         }
     )
@@ -82,13 +84,13 @@ def update_plan(data: Path, output: Path, options: argparse.Namespace, seed: int
     )
 
 
+def _numbers(cell: Cell) -> list[float | str]:
+    return [*(round(value, 5) for value in (cell.loss, cell.delta, cell.low, cell.high)), cell.verdict]
+
+
 def summary(result: Result) -> dict[str, Any]:
     """Losses, deltas and intervals per model, and what replay saved and cost."""
-    rows = {
-        row.name: {name: [round(cell.loss, 5), round(cell.delta, 5), round(cell.low, 5), round(cell.high, 5), cell.verdict]
-                   for name, cell in row.cells.items()}
-        for row in result.rows
-    }  # fmt: skip
+    rows = {row.name: {name: _numbers(cell) for name, cell in row.cells.items()} for row in result.rows}
     with_replay, without = result.rows[2].cells, result.rows[3].cells
     new = {name: with_replay[name].loss / without[name].loss - 1 for name in ("abstracts", "statutes")}
     return {

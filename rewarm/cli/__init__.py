@@ -54,10 +54,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = list(sys.argv[1:] if arguments is None else arguments)
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     sys.excepthook = _defect(given)
-    sys.exit(run(given))
+    sys.exit(call(given))
 
 
-def run(given: list[str]) -> int:
+def call(given: list[str]) -> int:
     """Runs a verb; its exit code. Errors go to stderr as sentences, with --json to stdout as one object."""
     try:
         answer = _answer(given)

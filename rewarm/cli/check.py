@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import typer
 
 from rewarm.cli.verb import WRONG, Answer, Manner, PlanFile, table, verb
-from rewarm.quantities import clock, short, size
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -42,6 +41,8 @@ def told(found: Forecast) -> Answer:
 
 
 def _parts(found: Forecast) -> list[RenderableType]:
+    from rewarm.quantities import clock, short, size
+
     corpora = table("corpus", "documents", "tokens", "text", "trained on", "bad rows", title="Text")
     for corpus in found.corpora:
         about = "" if corpus.counted else "~"
@@ -65,6 +66,8 @@ def _parts(found: Forecast) -> list[RenderableType]:
 
 
 def _part(leg: LegForecast, name: str) -> str:
+    from rewarm.quantities import short
+
     passes = f" ({leg.passes[name]:.2g})" if name in leg.passes else ""
     return f"{short(leg.tokens * leg.shares[name])} {name}{passes}"
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rewarm.cli.verb import Answer, Manner, table, verb
-from rewarm.quantities import clock, short
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -38,13 +37,13 @@ def compare(manner: Manner, runs: _Runs, output: _Output = None) -> Answer:
     from rewarm.report.result import read
     from rewarm.types import UserError
 
-    if len(runs) < 2:
-        raise UserError("give at least two run directories to compare")
+    if len({run.resolve() for run in runs}) < max(2, len(runs)):
+        raise UserError(f"give at least two run directories, each once; got {', '.join(map(str, runs))}")
     results = _named({folder: read(folder) for folder in runs})
     check_same_base(results)
     page = None
     if output is not None and not manner.dry_run:
-        from rewarm.cli.comparison_page import write
+        from rewarm.report.comparison import write
 
         write(results, output)
         page = str(output)
@@ -89,6 +88,7 @@ def check_same_base(results: Mapping[str, Result]) -> None:
 
 
 def _shown(results: Mapping[str, Result]) -> Table:
+    from rewarm.quantities import clock, short
     from rewarm.report.wording import change, columns, interval, point
 
     watched = columns(next(iter(results.values())))

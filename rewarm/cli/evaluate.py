@@ -32,7 +32,7 @@ def evaluate(manner: Manner, model: _Model, on: _On) -> Answer:
     """
     from rewarm.models.load import check_length, check_vocabulary, load_model
     from rewarm.river.directory import RunDirectory
-    from rewarm.river.inputs import make_inputs
+    from rewarm.river.inputs import read_inputs
     from rewarm.river.legs import BASE
     from rewarm.river.outcome import row, scored
     from rewarm.river.scores import score
@@ -42,8 +42,7 @@ def evaluate(manner: Manner, model: _Model, on: _On) -> Answer:
     plan = RunDirectory(on).resolved()
     run = RunDirectory(on, Path(plan.prepared_dir) if plan.prepared_dir else None)
     with Watcher(manner) as watcher, tempfile.TemporaryDirectory() as folder:
-        tell = watcher.hooks().tell_or_stop
-        inputs = make_inputs(plan, run, tell)
+        inputs = read_inputs(plan, run)
         base = scored(run, BASE, inputs.watch_documents)
         if not base or set(base) != set(inputs.watch_documents):
             raise UserError(f"run '{on}' has not scored its base on every watched corpus yet: `rewarm run` it first")
@@ -51,7 +50,7 @@ def evaluate(manner: Manner, model: _Model, on: _On) -> Answer:
         loaded = on_device(load_model(model))
         check_vocabulary(loaded, inputs.tokenizer)
         check_length(loaded, plan.seq_len)
-        losses = score(loaded, inputs, Path(folder) / "model", tell=tell)
+        losses = score(loaded, inputs, Path(folder) / "model", tell=watcher.hooks().tell_or_stop)
     return _told(row(model, "stage", losses, base))
 
 

@@ -9,7 +9,6 @@ import typer
 
 from rewarm.cli.verb import Answer, Manner, PlanFile, table, verb
 from rewarm.cli.watcher import Watcher
-from rewarm.quantities import short, size
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -65,7 +64,9 @@ def _described(inputs: Inputs, name: str) -> dict[str, Any]:
 
 
 def _parts(found: list[dict[str, Any]], notes: list[str]) -> list[RenderableType]:
-    shown = table("corpus", "documents", "tokens", "bytes", "bytes/token", "held out", "dropped", "bad rows")
+    from rewarm.quantities import short, size
+
+    shown = table("corpus", "documents", "tokens", "bytes", "bytes/\ntoken", "held\nout", "dropped", "bad rows")
     for row in found:
         bad = "\n".join(f"{count:,} {reason}" for reason, count in row["bad_rows"].items()) or "0"
         shown.add_row(

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import typer
 
 from rewarm.cli.verb import Answer, Manner, RunFolder, table, verb
-from rewarm.quantities import clock, short
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -32,6 +31,8 @@ def status(manner: Manner, run: RunFolder) -> Answer:
 
 
 def _parts(found: Status) -> list[RenderableType]:
+    from rewarm.quantities import clock
+
     legs = table("run", "leg", "state", "step", "saved", "loss", "tokens/s", "time left")
     for leg in found.legs:
         saved = "" if leg.saved is None else f"{leg.saved:,}"
@@ -58,6 +59,8 @@ def _step(leg: LegStatus) -> str:
 
 
 def _speed(leg: LegStatus) -> tuple[str, str, str]:
+    from rewarm.quantities import clock, short
+
     loss = "" if leg.loss is None else f"{leg.loss:.3f}"
     speed = "" if leg.tokens_per_second is None else short(leg.tokens_per_second)
     return loss, speed, "" if leg.seconds_left is None else clock(leg.seconds_left)

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -20,18 +21,21 @@ ROWS = 32
 BARREN_BATCHES = 20
 
 
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How much to sample: `tokens` in all, documents of at most `seq_len` tokens; at which temperature and seed."""
+
+    tokens: int
+    seq_len: int
+    temperature: float
+    seed: int
+
+
 @torch.no_grad()
 def sample_corpus(
-    model: PreTrainedModel,
-    tokenizer: TextTokenizer,
-    file: Path,
-    tokens: int,
-    seq_len: int,
-    temperature: float,
-    seed: int,
-    tell: Tell = silent,
+    model: PreTrainedModel, tokenizer: TextTokenizer, file: Path, sampling: Sampling, tell: Tell = silent
 ) -> Jsonl:
-    """Samples at least `tokens` tokens of documents into `file` (unless it exists) and returns it as a corpus.
+    """Samples documents into `file` (unless it exists) and returns it as a corpus.
 
     Each document starts as the model's own documents do: from BOS, or from EOS for a model that has none, and ends at
     EOS or after `seq_len` tokens. Nothing of the old corpus is read, and the caller's random state is not touched.
@@ -42,10 +46,10 @@ def sample_corpus(
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_suffix(".partial")
     made, number, barren = 0, 0, 0
-    with partial.open("w", encoding="utf-8") as opened, _sampling(model, seed):
-        while made < tokens:
+    with partial.open("w", encoding="utf-8") as opened, _sampling(model, sampling.seed):
+        while made < sampling.tokens:
             before = number
-            for ids in _documents(model, tokenizer, seq_len, temperature):
+            for ids in _documents(model, tokenizer, sampling.seq_len, sampling.temperature):
                 # A document cut at its last token may end inside a character.
                 text = tokenizer.decode(ids).rstrip("\ufffd")
                 if text.strip() and "\x00" not in text:
@@ -58,7 +62,7 @@ def sample_corpus(
                     f"the model gave no text in {barren * ROWS} samples, so it cannot be its own replay: "
                     "replay from a corpus instead"
                 )
-            tell("sample the model's own text", min(made, tokens), tokens, "tokens")
+            tell("sample the model's own text", min(made, sampling.tokens), sampling.tokens, "tokens")
     os.replace(partial, file)
     return Jsonl(path=str(file))
 

@@ -25,6 +25,7 @@ from rewarm.river.legs import SELF_CORPUS, LegPlan, last_rates, legs, past
 from rewarm.river.sampling import ASSUMED_BYTES_PER_TOKEN, CorpusForecast, look
 from rewarm.stages import SELF
 from rewarm.tokens.tokenizer import TextTokenizer
+from rewarm.training.machine import check_compiler
 from rewarm.types import UserError
 
 ESTIMATE_ERROR = 0.15
@@ -80,6 +81,8 @@ def forecast(plan: Plan, timed: bool = False) -> Forecast:
     With `timed`, a small model makes a few steps to see how long they take.
     """
     check_files(plan)
+    if plan.compile:
+        check_compiler()
     run = RunDirectory(plan.directory, Path(plan.prepared_dir) if plan.prepared_dir else None)
     tokenizer = _tokenizer(plan, run)
     model = _shape(plan, tokenizer)

@@ -94,16 +94,12 @@ def collect(
         costs=parts.costs,
         hashes={"weights base": facts["base_sha256"], **_hashes(run, inputs, planned)},
         machine=facts["machine"],
-        notes=[
-            *inputs.notes,
-            *(
-                entry["text"]
-                for directory in (run, *(control for _, control, _ in controls))
-                for entry in directory.ledger()
-                if entry["event"] == "note"
-            ),
-        ],
+        notes=[*inputs.notes, *_notes([run, *(control for _, control, _ in controls)])],
     )
+
+
+def _notes(directories: Sequence[RunDirectory]) -> list[str]:
+    return [entry["text"] for found in directories for entry in found.ledger() if entry["event"] == "note"]
 
 
 def _stage_rows(plan: Plan, run: RunDirectory, planned: Sequence[LegPlan], base: Losses) -> list[Row]:

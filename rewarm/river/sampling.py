@@ -36,6 +36,8 @@ SAMPLED_FILES = 8
 SAMPLED_WHOLE_FILES = 64
 TOKENISED_CHARACTERS = 200_000
 """Of a longer document only the beginning is tokenised for the sample."""
+EXPANDED_BYTES = 8_000_000
+"""Of a packed file so much is unpacked to measure how far it expands."""
 BAD_ENOUGH = 2000
 """Reading a sample ends after so many bad rows: a corpus without one good row is not read to its end."""
 ASSUMED_BYTES_PER_TOKEN = 3.5
@@ -292,7 +294,7 @@ def _expansion(file: Path) -> float:
             unpacker = zstandard.ZstdDecompressor(max_window_size=2**31)
             reader = unpacker.stream_reader(packed, read_size=16_384, read_across_frames=True)
         try:
-            unpacked = len(reader.read(4 * SAMPLE_BYTES))
+            unpacked = len(reader.read(EXPANDED_BYTES))
         except (OSError, EOFError, zstandard.ZstdError):
             return 1.0  # damaged: the sample of its rows says so
         return unpacked / max(1, packed.tell())

@@ -23,7 +23,7 @@ from rewarm.models.load import (
     save_model,
     weights_hash,
 )
-from rewarm.models.samples import sample_corpus
+from rewarm.models.samples import Sampling, sample_corpus
 from rewarm.plan import Plan, Scratch
 from rewarm.river.directory import RunDirectory
 from rewarm.river.inputs import Inputs
@@ -36,7 +36,7 @@ from rewarm.tokens.prepare import Tell, prepare, silent
 from rewarm.training import checkpoint
 from rewarm.training.journal import Journal
 from rewarm.training.loop import Due, Leg, train
-from rewarm.training.machine import choose_precision, micro_batch_tokens, on_device, seconds_of
+from rewarm.training.machine import check_compiler, choose_precision, micro_batch_tokens, on_device, seconds_of
 from rewarm.training.optimizer import AdamWOptions, Optimizer
 from rewarm.types import Stopped, UserError
 
@@ -74,6 +74,8 @@ def base_model(plan: Plan, inputs: Inputs, run: RunDirectory) -> PreTrainedModel
 
 def train_legs(inputs: Inputs, run: RunDirectory, planned: list[LegPlan], hooks: Hooks) -> None:
     """Trains, saves and scores every leg that the ledger does not call finished; raises Stopped when asked to stop."""
+    if inputs.plan.compile:
+        check_compiler()
     rates = last_rates(planned)
     for leg in planned:
         if not _is_done(run, leg):
@@ -164,10 +166,13 @@ def add_samples(inputs: Inputs, run: RunDirectory, leg: LegPlan, model: PreTrain
         return
     stage = next(stage for stage in inputs.plan.stages if stage.name == leg.stage)
     assert stage.replay is not None
-    sample_corpus(
-        model, inputs.tokenizer, _samples_file(run, leg), stage.replay.tokens, inputs.plan.seq_len,
-        stage.replay.temperature, seed_of(inputs.plan.seed, leg.stage), hooks.tell_or_stop,
-    )  # fmt: skip
+    sampling = Sampling(
+        tokens=stage.replay.tokens,
+        seq_len=inputs.plan.seq_len,
+        temperature=stage.replay.temperature,
+        seed=seed_of(inputs.plan.seed, leg.stage),
+    )
+    sample_corpus(model, inputs.tokenizer, _samples_file(run, leg), sampling, hooks.tell_or_stop)
     read_samples(inputs, run, [leg], hooks.tell_or_stop)
 
 
@@ -219,7 +224,7 @@ def _loop_leg(inputs: Inputs, run: RunDirectory, leg: LegPlan, rows: StageRows, 
         "tokenizer": inputs.tokenizer.hash,
         "leg": [leg.name, leg.start, leg.steps, dict(leg.shares), leg.peak, leg.policy],
         "methods": [leg.schedule.described(), leg.mixture.described(), dataclasses.asdict(state)],
-        "plan": [plan.seed, plan.seq_len, plan.batch_tokens, plan.precision],
+        "plan": [plan.seed, plan.seq_len, plan.batch_tokens, plan.precision, plan.compile],
         "adamw": [plan.weight_decay, plan.adam_betas, plan.adam_epsilon, plan.max_grad_norm],
     }
     return Leg(
@@ -235,6 +240,7 @@ def _loop_leg(inputs: Inputs, run: RunDirectory, leg: LegPlan, rows: StageRows, 
         log_every=max(1, min(50, leg.steps // 100)),
         save_steps=plan.save_steps or max(1, leg.steps // 10),
         save_total_limit=plan.save_total_limit,
+        compiled=plan.compile,
     )
 
 

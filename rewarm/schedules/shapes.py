@@ -61,9 +61,7 @@ DECAYS: dict[DecayShape, Callable[[float, float, float], float]] = {
 def check_floor(shape: DecayShape, floor: float) -> None:
     """ValueError when the shape cannot reach the floor: an exponential decay never arrives at 0."""
     if shape == "exponential" and floor == 0.0:
-        raise ValueError(
-            "an exponential decay never reaches a floor of 0. Give a floor such as 10%, or shape: linear"
-        )
+        raise ValueError("an exponential decay never reaches a floor of 0. Give a floor such as 10%, or shape: linear")
 
 
 def _blend(start: float, end: float, weight: float) -> float:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -105,9 +106,8 @@ def _random_state() -> dict[str, Tensor]:
 
 def steps_saved(folder: Path) -> list[int]:
     """Steps of the checkpoints that are complete, oldest first; half-written ones are not among them."""
-    entries = folder.iterdir() if folder.is_dir() else ()
-    numbers = [(entry, entry.name.removeprefix("checkpoint-")) for entry in entries]
-    return sorted(int(number) for entry, number in numbers if number.isdigit() and (entry / MARKER).is_file())
+    names = [marker.parent.name for marker in folder.glob(f"checkpoint-*/{MARKER}")]
+    return sorted(int(found[1]) for found in (re.fullmatch(r"checkpoint-(\d+)", name) for name in names) if found)
 
 
 def damage(candidate: Path) -> list[str]:

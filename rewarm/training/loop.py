@@ -53,6 +53,7 @@ class Leg:
     log_every: int = 10
     save_steps: int | None = None
     save_total_limit: int = 2
+    compiled: bool = False
 
 
 @dataclass(slots=True)
@@ -91,7 +92,7 @@ def train(
     torch.manual_seed(leg.seed)
     step, pending = checkpoint.restore(newest, model, optimizer) if newest is not None else (0, [])
     journal = Journal(leg.folder / "journal.jsonl", step)
-    objective = Objective(model)
+    objective = Objective(model, leg.compiled)
     meter = _Meter(leg, journal, tell, pending)
     model.train()
     for batches in _from(leg.rows, step):

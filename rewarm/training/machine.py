@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import time
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from transformers import PreTrainedModel
 
 from rewarm.plan import Plan
 from rewarm.training import journal
+from rewarm.types import UserError
 
 CPU_MICRO_TOKENS = 4096
 GPU_MICRO_TOKENS = 16384
@@ -41,6 +43,12 @@ def choose_precision(asked: str) -> torch.dtype:
         return torch.bfloat16
     fast = torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.bfloat16 if fast else torch.float32
+
+
+def check_compiler() -> None:
+    """UserError when `compile: true` cannot work here: on CPUs torch.compile needs a C++ compiler."""
+    if choose_device().type == "cpu" and not any(shutil.which(name) for name in ("g++", "c++", "clang++")):
+        raise UserError("compile: true needs a C++ compiler (g++, clang++) on CPUs. Install one, or set compile: false")
 
 
 def micro_batch_tokens(plan: Plan) -> int:

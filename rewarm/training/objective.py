@@ -5,7 +5,7 @@ Shapes: B rows, T positions, N targets, D width, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -137,14 +137,17 @@ def check_isolation(model: PreTrainedModel) -> None:
 class Objective:
     """The loss of a batch under a model: nats summed over its targets.
 
-    A model whose head is not plain falls back to its own logits, at the memory that costs. UserError for a model that
-    does not keep packed documents apart.
+    A model whose head is not plain falls back to its own logits, at the memory that costs. With `compiled` both passes
+    go through torch.compile, which needs a C++ compiler on CPUs. UserError for a model that mixes packed
+    documents.
     """
 
-    def __init__(self, model: PreTrainedModel) -> None:
+    def __init__(self, model: PreTrainedModel, compiled: bool = False) -> None:
         check_isolation(model)
         self.model = model
         self.chunked = has_plain_head(model)
+        self._whole: Callable[..., Any] = torch.compile(model) if compiled and not self.chunked else model
+        self._body: Callable[..., Any] = torch.compile(model.base_model) if compiled else model.base_model
 
     def _inputs(self, batch: Batch) -> dict[str, Any]:
         device = self.model.device
@@ -158,14 +161,14 @@ class Objective:
         """Nats summed over the batch's targets, a scalar with its gradient."""
         targets_BT = batch.targets_BT.to(self.model.device, non_blocking=True)
         if not self.chunked:
-            logits_BTV = self.model(**self._inputs(batch)).logits
+            logits_BTV = self._whole(**self._inputs(batch)).logits
             return torch.nn.functional.cross_entropy(
                 logits_BTV.flatten(0, 1).float(),
                 targets_BT.flatten(),
                 ignore_index=NO_TARGET,
                 reduction="sum",
             )
-        hidden_BTD = self.model.base_model(**self._inputs(batch)).last_hidden_state
+        hidden_BTD = self._body(**self._inputs(batch)).last_hidden_state
         chosen_N = (targets_BT.flatten() != NO_TARGET).nonzero()[:, 0]
         hidden_ND = hidden_BTD.flatten(0, 1).index_select(0, chosen_N)
         # Inside the function nothing is cast by autocast; without this the head would be the one fp32 product left.
@@ -184,10 +187,10 @@ class Objective:
         flat_N = targets_BT.flatten()
         losses = torch.zeros(flat_N.shape, dtype=torch.float32, device=flat_N.device)
         if not self.chunked:
-            logits_NV = self.model(**self._inputs(batch)).logits.flatten(0, 1).float()
+            logits_NV = self._whole(**self._inputs(batch)).logits.flatten(0, 1).float()
             losses = torch.nn.functional.cross_entropy(logits_NV, flat_N, ignore_index=NO_TARGET, reduction="none")
             return losses.view_as(targets_BT)
-        hidden_ND = self.model.base_model(**self._inputs(batch)).last_hidden_state.flatten(0, 1)
+        hidden_ND = self._body(**self._inputs(batch)).last_hidden_state.flatten(0, 1)
         head: torch.nn.Linear = self.model.get_output_embeddings()
         chosen_N = (flat_N != NO_TARGET).nonzero()[:, 0]
         for part in chosen_N.split(_chunk_rows(len(chosen_N), head.weight.shape[0])):

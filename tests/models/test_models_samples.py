@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from rewarm.models.samples import BARREN_BATCHES, ROWS, sample_corpus
+from rewarm.models.samples import BARREN_BATCHES, ROWS, Sampling, sample_corpus
 from rewarm.tokens.tokenizer import TextTokenizer
 from rewarm.types import BadRows, UserError
 
@@ -21,7 +21,7 @@ def tiny(tiny_tokenizer_folder: Path) -> TextTokenizer:
 
 def sampled(model: Any, tiny: TextTokenizer, file: Path, **changes: Any) -> list[str]:
     options: dict[str, Any] = {"tokens": 600, "seq_len": 16, "temperature": 1.0, "seed": 0, **changes}
-    corpus = sample_corpus(model, tiny, file, **options)
+    corpus = sample_corpus(model, tiny, file, Sampling(**options))
     bad = BadRows()
     texts = [document.text for document in corpus.read(bad)]
     assert bad.total == 0

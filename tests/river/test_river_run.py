@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ import rewarm.river.train as river_train
 from rewarm.plan import from_values, load
 from rewarm.report.result import Result, read
 from rewarm.river.directory import RunDirectory
+from rewarm.river.inputs import read_inputs
 from rewarm.river.run import report, run
-from rewarm.river.train import Hooks
 from rewarm.schedules.rewarm import Rewarm
 from rewarm.tokens.shards import Store
 from rewarm.training import journal
@@ -30,7 +31,7 @@ NOT_COMPARED = {"created", "command"}
 
 
 def test_every_model_has_its_row_against_the_base(stream: tuple[Path, Result]) -> None:
-    root, result = stream
+    _, result = stream
     assert result.complete
     assert [(row.name, row.kind, row.tokens) for row in result.rows] == [
         ("base", "base", 0), ("stage-1-law", "stage", 2048), ("stage-2-code", "stage", 4096),
@@ -172,12 +173,13 @@ def test_a_stage_may_start_from_any_earlier_one(make_values: MakeValues, tmp_pat
     ]
     result = run(from_values(make_values(stages, watch=["law"])))
     hashes = {name: entry["weights_sha256"] for name, entry in RunDirectory(tmp_path / "run").finished().items()}
-    # The same corpus, steps and rates from the same weights: a branch from the base repeats the first stage bit for bit.
+    # The same corpus, steps and rates from the same weights: a branch from the base repeats the first stage's bits.
     assert hashes["stage-3-again"] == hashes["stage-1-law"]
     starts = {name: entry["start"] for name, entry in RunDirectory(tmp_path / "run").finished().items()}
     assert starts["stage-2-from-release"] == "stage-1-law-release"
     assert {row.name: row.tokens for row in result.rows} == {
-        "base": 0, "stage-1-law": 2048, "stage-1-law-release": 2560, "stage-2-from-release": 4608, "stage-3-again": 2048,
+        "base": 0, "stage-1-law": 2048, "stage-1-law-release": 2560, "stage-2-from-release": 4608,
+        "stage-3-again": 2048,
     }  # fmt: skip
     annealed = next(curve.rate[-1] for curve in result.curves if curve.leg == "stage-1-law-release")
     after = next(curve.rate[0] for curve in result.curves if curve.leg == "stage-2-from-release")
@@ -224,14 +226,11 @@ def test_what_is_trained_on_is_what_the_ledger_says_and_never_watched(
     ]
     values = make_values(stages)
     values["corpora"]["law"]["holdout"] = 0.02  # at equal shares a copy is held out by its own corpus already
-    hooks = Hooks()
-    run(from_values(values), hooks)
+    run(from_values(values))
     directory = RunDirectory(tmp_path / "run")
     begun = directory.recorded("inputs")
     assert begun is not None
     stores = {name: Store(directory.prepared / known["store"]) for name, known in begun["corpora"].items()}
-    from rewarm.river.inputs import read_inputs
-
     inputs = read_inputs(from_values(values), directory)
     watched = {
         store.ids(document).tobytes()
@@ -260,7 +259,7 @@ def _walked(leg: Leg, allowed: dict[str, list[bytes]]) -> dict[str, int]:
             name = leg.rows.sources[source].name
             counts[name] += 1
             starts = [*torch.nonzero(positions == 0)[:, 0].tolist(), len(tokens)]
-            for start, end in zip(starts, starts[1:], strict=False):
+            for start, end in pairwise(starts):
                 piece = tokens[start:end].numpy().astype("uint16").tobytes()
                 assert piece in joined[name], (leg.name, step, name)
     return counts
@@ -292,7 +291,7 @@ def test_a_deleted_stage_is_trained_again_to_the_same_weights(make_values: MakeV
     run(plan)
     before = {name: entry["weights_sha256"] for name, entry in RunDirectory(tmp_path / "run").finished().items()}
     shutil.rmtree(tmp_path / "run" / "stage-2-code")
-    with pytest.raises(UserError, match="optimizer_state: keep needs .*stage-1-law.checkpoint-8"):
+    with pytest.raises(UserError, match=r"optimizer_state: keep needs .*stage-1-law.checkpoint-8"):
         run(plan)
     shutil.rmtree(tmp_path / "run" / "stage-1-law")
     assert run(plan).complete

@@ -47,11 +47,8 @@ def test_no_pickle_is_written(tmp_path: Path) -> None:
     assert {file.suffix for file in folder.iterdir()} == {".safetensors", ".json"}
 
 
-@pytest.mark.parametrize("damage", ["flip", "cut", "remove"])
-def test_a_damaged_newest_one_is_named_and_the_one_before_used(tmp_path: Path, damage: str) -> None:
-    for step in (1, 2):
-        checkpoint.write(tmp_path, step, *trained(step), "key")
-    file = tmp_path / "checkpoint-2" / "weights.safetensors"
+def damaged(file: Path, damage: str) -> None:
+    """Flips a bit, cuts the end off, or removes the file."""
     data = bytearray(file.read_bytes())
     if damage == "flip":
         data[-3] ^= 1
@@ -60,10 +57,47 @@ def test_a_damaged_newest_one_is_named_and_the_one_before_used(tmp_path: Path, d
         file.write_bytes(data[:-5])
     else:
         file.unlink()
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "remove"])
+@pytest.mark.parametrize("name", ["weights.safetensors", "optimizer.safetensors", "random.safetensors"])
+def test_a_damaged_newest_one_is_named_and_the_one_before_used(tmp_path: Path, name: str, damage: str) -> None:
+    for step in (1, 2):
+        checkpoint.write(tmp_path, step, *trained(step), "key")
+    damaged(tmp_path / "checkpoint-2" / name, damage)
     notes: list[str] = []
     assert checkpoint.latest(tmp_path, "key", notes) == tmp_path / "checkpoint-1"
-    assert len(notes) == 1
-    assert "weights.safetensors damaged" in notes[0]
+    assert notes == [f"{tmp_path / 'checkpoint-2'}: {name} damaged; passed over"]
+
+
+@pytest.mark.parametrize("text", [None, "", "[1]", "cut", "key", "step", "\xff"])
+def test_a_damaged_marker_is_seen_too(tmp_path: Path, text: str | None) -> None:
+    """Of what it holds nothing may be believed: neither the key, which would refuse the run, nor the step."""
+    for step in (1, 2):
+        checkpoint.write(tmp_path, step, *trained(step), "key of the plan")
+    marker = tmp_path / "checkpoint-2" / checkpoint.MARKER
+    whole = marker.read_bytes()
+    changes = {
+        None: whole.replace(b'"own"', b'"owm"'),
+        "cut": whole[:-9],
+        "key": whole.replace(b"key of", b"kez of"),
+        "step": whole.replace(b'"step": 2', b'"step": 3'),
+        "\xff": b"\xff" + whole,
+    }
+    marker.write_bytes(changes.get(text, (text or "").encode()))
+    assert marker.read_bytes() != whole
+    notes: list[str] = []
+    assert checkpoint.latest(tmp_path, "key of the plan", notes) == tmp_path / "checkpoint-1"
+    assert "complete.json damaged" in notes[0]
+
+
+def test_when_all_are_damaged_the_leg_begins_again(tmp_path: Path) -> None:
+    for step in (1, 2):
+        checkpoint.write(tmp_path, step, *trained(step), "key")
+        damaged(tmp_path / f"checkpoint-{step}" / "weights.safetensors", "cut")
+    notes: list[str] = []
+    assert checkpoint.latest(tmp_path, "key", notes) is None
+    assert len(notes) == 2
 
 
 def test_without_its_marker_a_folder_is_no_checkpoint(tmp_path: Path) -> None:
@@ -79,15 +113,78 @@ def test_another_key_is_refused(tmp_path: Path) -> None:
         checkpoint.latest(tmp_path, "key of another", [])
 
 
+def test_the_key_of_a_damaged_one_does_not_refuse(tmp_path: Path) -> None:
+    checkpoint.write(tmp_path, 1, *trained(1), "key of one plan")
+    checkpoint.write(tmp_path, 2, *trained(2), "key of another")
+    damaged(tmp_path / "checkpoint-2" / "weights.safetensors", "flip")
+    assert checkpoint.latest(tmp_path, "key of one plan", []) == tmp_path / "checkpoint-1"
+
+
+def test_another_model_is_refused(tmp_path: Path) -> None:
+    folder = checkpoint.write(tmp_path, 1, *trained(1), "key")
+    with pytest.raises(UserError, match=r"holds another model: .'bias'. differ"):
+        checkpoint.load_weights(folder, nn.Linear(8, 8, bias=False))
+
+
+def test_other_names_are_no_checkpoints(tmp_path: Path) -> None:
+    for name in ("checkpoint-", "checkpoint-x", "checkpoint-3.old", "4", "partial-checkpoint-5"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / checkpoint.MARKER).write_text("{}")
+    assert checkpoint.steps_saved(tmp_path) == []
+    assert checkpoint.steps_saved(tmp_path / "nowhere") == []
+
+
 def test_pruning_keeps_the_newest_and_never_the_last_one_away(tmp_path: Path) -> None:
-    for step in (1, 2, 3):
+    for step in (1, 2, 10):
         checkpoint.write(tmp_path, step, *trained(step), "key")
     (tmp_path / "partial-checkpoint-4").mkdir()
-    checkpoint.prune(tmp_path, 2)
-    assert checkpoint.steps_saved(tmp_path) == [2, 3]
+    checkpoint.prune(tmp_path, 2, 10)
+    assert checkpoint.steps_saved(tmp_path) == [2, 10]
     assert not (tmp_path / "partial-checkpoint-4").exists()
-    checkpoint.prune(tmp_path, 0)
-    assert checkpoint.steps_saved(tmp_path) == [3]
+    checkpoint.prune(tmp_path, 0, 10)
+    assert checkpoint.steps_saved(tmp_path) == [10]
+
+
+def test_damaged_ones_that_were_passed_over_push_no_good_one_out(tmp_path: Path) -> None:
+    """Resumed from step 2 because 3 and 4 are damaged: what is written then is older than they are."""
+    for step in (1, 2, 3, 4):
+        checkpoint.write(tmp_path, step, *trained(step), "key")
+    checkpoint.prune(tmp_path, 2, 2)
+    assert checkpoint.steps_saved(tmp_path) == [1, 2]
+
+
+def test_clearing_leaves_nothing_but_the_journal(tmp_path: Path) -> None:
+    checkpoint.write(tmp_path, 1, *trained(1), "key")
+    (tmp_path / "partial-checkpoint-2").mkdir()
+    (tmp_path / "journal.jsonl").touch()
+    checkpoint.clear(tmp_path)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["journal.jsonl"]
+
+
+@pytest.mark.parametrize(("policy", "first"), [("keep", 1.0), ("keep-second-moment", 0.0)])
+def test_state_is_inherited_bit_for_bit(tmp_path: Path, policy: str, first: float) -> None:
+    layer, optimizer = trained(1)
+    folder = checkpoint.write(tmp_path, 1, layer, optimizer, "key")
+    saved = optimizer.state()
+    fresh = Optimizer(nn.Linear(8, 8), OPTIONS)
+    checkpoint.inherit(folder, fresh, policy)  # type: ignore[arg-type]
+    state = fresh.state()
+    for name in ("weight", "bias"):
+        assert torch.equal(state[f"exp_avg.{name}"], first * saved[f"exp_avg.{name}"])
+        assert torch.equal(state[f"exp_avg_sq.{name}"], saved[f"exp_avg_sq.{name}"])
+        assert float(state[f"step.{name}"]) == 1
+
+
+def test_state_that_is_gone_or_damaged_is_no_reset(tmp_path: Path) -> None:
+    fresh = Optimizer(nn.Linear(8, 8), OPTIONS)
+    with pytest.raises(UserError, match=r"keep needs .*damaged or gone \(all of it\)"):
+        checkpoint.inherit(tmp_path / "checkpoint-1", fresh, "keep")
+    folder = checkpoint.write(tmp_path, 1, *trained(1), "key")
+    damaged(folder / "optimizer.safetensors", "flip")
+    with pytest.raises(UserError, match=r"keep-second-moment needs .*\(optimizer.safetensors\)"):
+        checkpoint.inherit(folder, fresh, "keep-second-moment")
+    checkpoint.inherit(folder, fresh, "reset")
+    assert fresh.state() == {}
 
 
 @pytest.fixture
@@ -100,15 +197,14 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     if mount is None or os.geteuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode:
         pytest.skip("a small file system needs the right to mount one")
     yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)  # memory maps of the run may still be open
 
 
 def test_a_full_disk_leaves_the_checkpoints_before_it_whole(small_disk: Path) -> None:
     model = trained(1, width=160)
     checkpoint.write(small_disk, 1, *model, "key")
     with pytest.raises(StorageError, match="make room and run the same command again"):
-        for step in range(2, 9):
-            checkpoint.write(small_disk, step, *model, "key")
+        [checkpoint.write(small_disk, step, *model, "key") for step in range(2, 9)]
     saved = checkpoint.steps_saved(small_disk)
     assert saved[0] == 1
     assert checkpoint.latest(small_disk, "key", []) == small_disk / f"checkpoint-{saved[-1]}"

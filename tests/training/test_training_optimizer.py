@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from rewarm.training.optimizer import AdamWOptions, Optimizer
+from rewarm.training.optimizer import AdamWOptions, Optimizer, RateProbe
 
 OPTIONS = AdamWOptions(weight_decay=0.1, betas=(0.9, 0.95), epsilon=1e-8, max_grad_norm=1.0)
 
@@ -77,11 +77,63 @@ def test_state_between_stages(policy: str, first: float | None, second: float | 
         assert float(state[f"step.{name}"]) == 2
 
 
-def test_the_probe_measures_the_rate_from_the_weights() -> None:
+def test_vectors_do_not_decay_and_frozen_weights_are_no_part_of_it() -> None:
+    model = nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4), nn.Embedding(3, 4))
+    model[0].weight.requires_grad_(False)
+    optimizer = Optimizer(model, OPTIONS)
+    decayed, plain = optimizer.adamw.param_groups
+    assert (decayed["weight_decay"], plain["weight_decay"]) == (0.1, 0.0)
+    assert {id(parameter) for parameter in decayed["params"]} == {id(model[2].weight)}
+    assert {id(parameter) for parameter in plain["params"]} == {
+        id(model[0].bias), id(model[1].weight), id(model[1].bias)
+    }  # fmt: skip
+
+
+def test_state_goes_on_exactly() -> None:
+    """Five updates in one go, or three, saved, loaded into another optimizer, and two more: the same bits."""
+    torch.manual_seed(0)
+    gradients = [torch.randn(3, 2) for _ in range(5)]
+
+    def updated(layer: nn.Linear, optimizer: Optimizer, chosen: list[torch.Tensor]) -> None:
+        for gradient in chosen:
+            layer.weight.grad, layer.bias.grad = gradient.clone(), gradient[:, 0].clone()
+            optimizer.step(0.01)
+
+    whole, broken = nn.Linear(2, 3), nn.Linear(2, 3)
+    broken.load_state_dict(whole.state_dict())
+    updated(whole, Optimizer(whole, OPTIONS), gradients)
+    first = Optimizer(broken, OPTIONS)
+    updated(broken, first, gradients[:3])
+    second = Optimizer(broken, OPTIONS)
+    second.load(first.state())
+    updated(broken, second, gradients[3:])
+    assert torch.equal(whole.weight, broken.weight)
+    assert torch.equal(whole.bias, broken.bias)
+
+
+def probed(layer: nn.Module, rate: float, decay: float = 0.1) -> RateProbe:
+    """The probe of one update at `rate` with random gradients where there are none."""
+    optimizer = Optimizer(layer, AdamWOptions(decay, (0.9, 0.95), 1e-8, 1.0))
+    for parameter in layer.parameters():
+        if parameter.grad is None:
+            parameter.grad = torch.randn_like(parameter)
+    probe = optimizer.probe()
+    optimizer.step(rate)
+    return probe
+
+
+@pytest.mark.parametrize("rate", [1e-2, 1e-3, 3e-4, 1e-5, 0.0])
+def test_the_probe_measures_the_rate_from_the_weights(rate: float) -> None:
+    torch.manual_seed(0)
+    assert probed(nn.Linear(64, 64), rate).measured() == pytest.approx(rate, rel=1e-3)
+
+
+def test_the_probe_measures_a_whole_schedule() -> None:
     torch.manual_seed(0)
     layer = nn.Linear(64, 64)
     optimizer = Optimizer(layer, OPTIONS)
-    for rate in (1e-3, 3e-4, 1e-5):
+    for step in range(40):
+        rate = 1e-3 * min(1.0, (step + 1) / 10) * (0.5 + 0.5 * math.cos(math.pi * step / 40))
         for parameter in layer.parameters():
             parameter.grad = torch.randn_like(parameter)
         probe = optimizer.probe()
@@ -89,14 +141,46 @@ def test_the_probe_measures_the_rate_from_the_weights() -> None:
         assert probe.measured() == pytest.approx(rate, rel=1e-3)
 
 
-def test_the_probe_sees_a_rate_that_was_not_asked_for() -> None:
+@pytest.mark.parametrize("rate", [1e-7, 1e-8, 1e-9, 1e-12])
+def test_a_rate_lost_in_rounding_is_no_lie(rate: float) -> None:
+    """Warmups and decays pass through rates that fp32 weights round away; at usual ones rounding excuses nothing."""
     torch.manual_seed(0)
-    layer = nn.Linear(64, 64)
-    optimizer = Optimizer(layer, OPTIONS)
-    for parameter in layer.parameters():
-        parameter.grad = torch.randn_like(parameter)
-    probe = optimizer.probe()
-    for group in optimizer.adamw.param_groups:
-        group["lr"] = 5e-4
-    optimizer.adamw.step()
+    probe = probed(nn.Linear(64, 64), rate)
+    assert abs(probe.measured() - rate) <= 1e-3 * rate + probe.rounding()
+    usual = probed(nn.Linear(64, 64), 1e-3)
+    assert usual.rounding() < 1e-3 * 1e-3
+
+
+def test_the_probe_looks_where_weights_move() -> None:
+    """The largest matrix is an embedding whose last rows are tokens that did not occur, and nothing decays."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Embedding(1000, 16), nn.Linear(16, 16))
+    model[0].weight.grad = torch.zeros_like(model[0].weight)
+    model[0].weight.grad[:20] = torch.randn(20, 16)
+    probe = probed(model, 1e-3, decay=0.0)
+    assert probe.parameter is model[1].weight
+    assert probe.measured() == pytest.approx(1e-3, rel=1e-3)
+
+
+def test_where_nothing_moves_nothing_is_claimed() -> None:
+    layer = nn.Linear(2, 2)
+    layer.weight.grad, layer.bias.grad = torch.zeros(2, 2), torch.zeros(2)
+    probe = probed(layer, 1e-3, decay=0.0)
+    assert probe.measured() == 0.0
+    assert probe.rounding() == math.inf
+
+
+def test_the_probe_sees_a_rate_that_was_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Something between us and the update sets another rate, as a scheduler of a library would."""
+    torch.manual_seed(0)
+    honest = torch.optim.AdamW.step
+
+    def tampered(self: torch.optim.AdamW, *arguments: object) -> object:
+        for group in self.param_groups:
+            group["lr"] = 5e-4
+        return honest(self)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", tampered)
+    probe = probed(nn.Linear(64, 64), 1e-3)
     assert probe.measured() == pytest.approx(5e-4, rel=1e-3)
+    assert probe.rounding() < 1e-6

@@ -1,0 +1,125 @@
+"""What holds for every verb, also for one that is added tomorrow."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from rewarm.cli import build
+
+COMMANDS: dict[str, Any] = typer.main.get_command(build()).commands  # type: ignore[attr-defined]
+HEAVY = ("torch", "transformers", "pydantic", "numpy", "yaml", "rich", "pyarrow", "matplotlib")
+
+by_verb = pytest.mark.parametrize("name", list(COMMANDS))
+
+
+def options(name: str) -> set[str]:
+    return {word for parameter in COMMANDS[name].params for word in parameter.opts if word.startswith("--")}
+
+
+def test_every_file_with_a_register_function_is_a_verb() -> None:
+    assert set(COMMANDS) == {
+        "check", "compare", "demo", "evaluate", "gate", "init", "methods", "prepare", "report", "run", "status",
+    }  # fmt: skip
+
+
+@by_verb
+def test_every_verb_answers_as_json_and_shows_tracebacks_on_request(name: str) -> None:
+    assert {"--json", "--debug"} <= options(name)
+
+
+@by_verb
+def test_every_verb_that_writes_has_a_dry_run(name: str) -> None:
+    writes = {"init", "prepare", "run", "report", "compare", "demo"}
+    assert ("--dry-run" in options(name)) == (name in writes)
+
+
+@by_verb
+def test_every_verb_explains_itself(name: str, cli: Any) -> None:
+    called = cli(name, "--help")
+    assert called.code == 0
+    assert called.out.startswith(f"Usage: rewarm {name} ")
+    assert all(parameter.help for parameter in COMMANDS[name].params)
+
+
+@by_verb
+def test_the_list_of_verbs_shows_a_whole_sentence_for_each(name: str, cli: Any) -> None:
+    line = next(line for line in cli("--help").out.splitlines() if line.split()[:1] == [name])
+    assert line.endswith(".")
+    assert not line.endswith("...")
+
+
+@by_verb
+def test_an_unknown_option_names_the_nearest_one(name: str, cli: Any) -> None:
+    called = cli(name, "--jsn")
+    assert called.code == 3
+    assert called.err.startswith(f"rewarm: rewarm {name} has no option --jsn. Did you mean '--json'")
+
+
+@by_verb
+def test_a_usage_error_is_one_object_with_json(name: str, cli: Any) -> None:
+    called = cli(name, "--json", "--no-such-option")
+    assert called.code == 3
+    assert called.json().keys() == {"error", "exit_code"}
+    assert called.json()["exit_code"] == 3
+    assert called.err == ""
+
+
+def test_an_unknown_verb_names_the_nearest_one(cli: Any) -> None:
+    called = cli("stauts", "runs/x")
+    assert (called.code, called.err) == (3, "rewarm: there is no verb 'stauts'. Did you mean 'status'?\n")
+    assert "Allowed: check, compare" in cli("frobnicate").err
+
+
+def test_a_missing_argument_is_wrong_input(cli: Any) -> None:
+    called = cli("run")
+    assert (called.code, called.out) == (3, "")
+    assert "PLAN" in called.err
+
+
+def test_nothing_at_all_asks_for_help(cli: Any) -> None:
+    assert cli().out == cli("--help").out
+    assert cli().code == 0
+
+
+def test_the_version_is_the_packages(cli: Any) -> None:
+    from rewarm import __version__
+
+    assert cli("--version").out == f"rewarm {__version__}\n"
+
+
+def test_help_loads_no_heavy_library(python: Any) -> None:
+    """The time is printed, not asserted: it is the machine's."""
+    code = (
+        "import sys\nfrom rewarm.cli import call\ncode = call(['--help'])\n"
+        f"print([name for name in {HEAVY} if name in sys.modules], file=sys.stderr)\nsys.exit(code)"
+    )
+    start = time.perf_counter()
+    process = python(code)
+    _, err = process.communicate(timeout=60)
+    print(f"rewarm --help took {time.perf_counter() - start:.2f} s")
+    assert process.returncode == 0
+    assert err == "[]\n"
+
+
+def test_an_error_that_nobody_foresaw_is_a_sentence_and_code_1(python: Any, tmp_path: Path) -> None:
+    code = (
+        "import sys\nimport rewarm.report.result as result\nfrom rewarm.cli import main\n"
+        "def broken(run):\n    raise KeyError('rows')\n"
+        "result.read = broken\nmain(['gate', 'x', '--max-forget', '1%', *sys.argv[1:]])"
+    )
+    process = python(code)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (1, "")
+    assert err.startswith("rewarm: unexpected KeyError: 'rows'. This is a defect")
+    assert "Traceback" not in err
+    process = python(code, "--json")
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, json.loads(out)["exit_code"], err) == (1, 1, "")
+    process = python(code, "--debug")
+    assert "Traceback" in process.communicate(timeout=60)[1]

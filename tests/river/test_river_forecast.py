@@ -1,0 +1,153 @@
+"""The forecast against arithmetic done by hand and against what a run leaves behind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rewarm.plan import Plan, from_values
+from rewarm.river import forecast as forecasts
+from rewarm.river.costs import Need, Work, disk, memory
+from rewarm.river.directory import RunDirectory
+from rewarm.river.forecast import Forecast, forecast
+from rewarm.river.legs import LegPlan, legs
+from rewarm.river.timing import Pace, scorings, seconds
+from rewarm.types import UserError
+
+ScratchPlan = Callable[..., dict[str, Any]]
+
+
+def planned(values: dict[str, Any]) -> tuple[Plan, Forecast]:
+    plan = from_values(values)
+    return plan, forecast(plan)
+
+
+def work(plan: Plan) -> Work:
+    """The parts behind a forecast."""
+    run = RunDirectory(plan.directory)
+    tokenizer = forecasts._tokenizer(plan, run)
+    corpora = [forecasts._look(plan, name, tokenizer, run) for name in plan.corpora]
+    return Work(plan, run, corpora, forecasts._planned(plan, corpora), forecasts._shape(plan, tokenizer))
+
+
+def test_nothing_is_written(scratch_plan: ScratchPlan, tmp_path: Path) -> None:
+    planned(scratch_plan())
+    assert {file.name for file in tmp_path.iterdir()} == {"old.jsonl", "new.jsonl"}
+
+
+def test_legs_are_those_of_the_plan_and_its_controls(scratch_plan: ScratchPlan) -> None:
+    _, found = planned(scratch_plan(controls=["new-only"]))
+    # 2048 tokens in steps of 256.
+    assert [(leg.run, leg.name, leg.steps, leg.tokens) for leg in found.legs] == [
+        ("", "stage-1-update", 8, 2048),
+        ("new-only", "stage-1-update", 8, 2048),
+    ]
+    assert [leg.shares for leg in found.legs] == [{"new": 0.75, "old": 0.25}, {"new": 1.0}]
+    held = {corpus.name: corpus.trainable for corpus in found.corpora}
+    assert found.legs[0].passes == {"new": 1536 / held["new"], "old": 512 / held["old"]}
+    # rewarm, no warmup at 1 % of 8 steps: a cosine from the peak, half a step in, to a tenth of it.
+    first, highest, last = found.legs[0].rates
+    assert (first == highest, last) == (True, pytest.approx(1e-4))
+
+
+def test_a_tokenizer_yet_to_be_trained_is_said(scratch_plan: ScratchPlan) -> None:
+    _, found = planned(scratch_plan())
+    assert found.warnings == ["the tokenizer is yet to be trained: 3.5 bytes per token are assumed"]
+    assert all(not corpus.counted for corpus in found.corpora)
+
+
+def test_disk_is_models_checkpoints_and_tokens(scratch_plan: ScratchPlan) -> None:
+    values = scratch_plan(controls=["new-only"])
+    values["stages"][0]["release"] = {"tokens": 512}
+    plan = from_values(values)
+    known = work(plan)
+    (need,) = disk(known)
+    parameters = known.parameters
+    # The stage, its release, the control's stage, and the base made from scratch.
+    assert need.parts["models"] == 4 * parameters * (3 + 1)
+    # Two kept and one being written; the release takes over the optimizer of its stage, whose two stay.
+    assert need.parts["checkpoints"] == 12 * parameters * (3 + 2)
+    assert need.parts["tokens"] == sum(corpus.store_bytes for corpus in known.corpora)
+    assert need.needed == sum(need.parts.values())
+    held = plan.directory / "stage-1-update"
+    held.mkdir(parents=True)
+    (held / "model.safetensors").write_bytes(bytes(1000))
+    assert disk(known)[0].parts["models"] == need.parts["models"] - 1000
+
+
+def test_memory_is_state_activations_and_logits(scratch_plan: ScratchPlan) -> None:
+    known = work(from_values(scratch_plan()))
+    need = memory(known)
+    assert need.parts["weights and optimizer"] == 16 * known.parameters
+    # 256 tokens in one pass, 2 layers of width 32 and inner width 64, rows of 64.
+    assert need.parts["activations"] == 4 * 256 * (2 * (16 * 32 + 4 * 64) + 64)
+    assert need.parts["logits"] == 3 * (64 << 20)
+
+
+def test_a_need_says_what_is_missing_and_what_helps() -> None:
+    need = Need("memory", 3_000_000_000, 2_000_000_000, "available", {"all": 3_000_000_000}, "Take a smaller base")
+    assert need.fault() == "memory: the run needs about 3 GB and 2 GB are available. Take a smaller base."
+    assert Need("memory", 5, 5, "available", {}, "").fault() is None
+
+
+def leg(steps: int) -> LegPlan:
+    values: dict[str, Any] = {
+        "base": "b", "output_dir": "o", "seq_len": 64, "batch_tokens": 256, "corpora": {"new": "new.jsonl"},
+        "stages": [{"name": "s", "data": "new", "tokens": steps * 256, "learning_rate": 1e-3}],
+    }  # fmt: skip
+    return legs(from_values(values), lambda name: 10**9)[0]
+
+
+@pytest.mark.parametrize(
+    ("every", "count"),
+    # At 10, 20 and 30 of 40 steps, and at the end; every 12 steps: 12, 24 and 36 is too close; never but at the end.
+    [(None, 4), (12 * 256, 3), (0, 1)],
+)
+def test_how_often_the_watch_list_is_scored(every: int | None, count: int, scratch_plan: ScratchPlan) -> None:
+    assert scorings(from_values(scratch_plan(eval_every=every)), leg(40)) == count
+
+
+def test_seconds_add_up(scratch_plan: ScratchPlan) -> None:
+    known = work(from_values(scratch_plan(eval_tokens=100)))
+    found = seconds(known, Pace(token=0.001, update=0.5, how=""))
+    assert found["train"] == pytest.approx(2048 * 0.001 + 8 * 0.5)
+    # The base once, three times during and once after; 100 tokens of each of two corpora; a third of a step's work.
+    assert found["score"] == pytest.approx(5 * 200 * 0.001 / 3)
+
+
+def test_time_is_measured_on_the_models_own_class(scratch_plan: ScratchPlan) -> None:
+    found = forecast(from_values(scratch_plan()), timed=True)
+    assert set(found.seconds) == {"prepare", "train", "score"}
+    assert all(part > 0 for part in found.seconds.values())
+    assert found.how == "4 rows timed on this machine"
+
+
+def test_an_estimate_does_not_refuse_what_the_count_may_allow(
+    scratch_plan: ScratchPlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rewarm.river import sampling
+
+    values = scratch_plan()
+    values["stages"][0] |= {"replay": None, "max_epochs": 1}
+    held = next(corpus.trainable for corpus in planned(values)[1].corpora if corpus.name == "new")
+    values["stages"][0]["tokens"] = round(held * 1.08) // 256 * 256
+    with pytest.raises(UserError, match="more than max_epochs 1"):
+        planned(values)  # every row was read: nothing is estimated but the tokenizer
+    monkeypatch.setattr(sampling, "SAMPLE_BYTES", 8_000)
+    assert planned(values)[1].legs[0].passes["new"] > 1
+    values["stages"][0]["tokens"] = round(held * 1.5)
+    with pytest.raises(UserError, match="estimated from a sample"):
+        planned(values)
+
+
+def test_documents_too_few_to_hold_one_out(scratch_plan: ScratchPlan) -> None:
+    values = scratch_plan()
+    values["corpora"]["new"]["holdout"] = 1e-6
+    with pytest.raises(UserError, match="watch 'new': no document is held out"):
+        planned(values)
+    values["corpora"]["new"]["holdout"] = 1.0
+    with pytest.raises(UserError, match="'new' has nothing left to train on"):
+        planned(values)
