@@ -102,8 +102,7 @@ def train(
         if not bool(torch.isfinite(norm) & torch.isfinite(loss)):
             raise NonFinite(
                 f"{leg.name}: step {step} has loss {float(loss):.4g} and gradient norm {float(norm):.4g}; the update "
-                f"was not made. Its rows are those of step {step} of '{leg.folder}'. Lower learning_rate, or look at "
-                "the data"
+                "was not made. The same plan would come to the same step again: lower learning_rate in another output_dir"
             )
         optimizer.step(rate)
         if probe is not None:

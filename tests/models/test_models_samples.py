@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from rewarm.models.samples import BARREN_BATCHES, ROWS, Sampling, sample_corpus
+from rewarm.tokens.prepare import silent
 from rewarm.tokens.tokenizer import TextTokenizer
 from rewarm.types import BadRows, UserError
 
@@ -20,8 +21,9 @@ def tiny(tiny_tokenizer_folder: Path) -> TextTokenizer:
 
 
 def sampled(model: Any, tiny: TextTokenizer, file: Path, **changes: Any) -> list[str]:
+    tell = changes.pop("tell", silent)
     options: dict[str, Any] = {"tokens": 600, "seq_len": 16, "temperature": 1.0, "seed": 0, **changes}
-    corpus = sample_corpus(model, tiny, file, Sampling(**options))
+    corpus = sample_corpus(model, tiny, file, Sampling(**options), tell)
     bad = BadRows()
     texts = [document.text for document in corpus.read(bad)]
     assert bad.total == 0

@@ -229,6 +229,17 @@ def test_a_loss_that_is_no_number_stops_before_the_update(leg: Leg, make_tiny: M
     assert not list(leg.folder.glob("checkpoint-*"))
 
 
+def test_an_infinite_loss_stops_though_every_gradient_is_finite(leg: Leg, make_tiny: MakeTiny) -> None:
+    """A head whose bias rules a token out that the text has."""
+    model = make_tiny("llama")
+    model.lm_head = torch.nn.Linear(32, 400, bias=True)
+    with torch.no_grad():
+        model.lm_head.bias.zero_()
+        model.lm_head.bias[int(leg.rows.batches(0)[0].targets_BT[0, 0])] = float("-inf")
+    with pytest.raises(NonFinite, match=r"step 0 has loss inf and gradient norm \d"):
+        fit(model, leg)
+
+
 def test_it_names_the_step_that_broke(leg: Leg, make_tiny: MakeTiny) -> None:
     """Checkpoints before it are there, so a rerun with another rate may begin from them."""
     model = make_tiny("llama")
