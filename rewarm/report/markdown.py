@@ -15,7 +15,7 @@ from rewarm.report.result import Result, Row
 def markdown(result: Result) -> str:
     """The report as GitHub-flavoured Markdown. Names from outside cannot break a table or become HTML."""
     parts = [
-        (f"{plain(result.base)}: what the update changed", _head(result)),
+        (f"{plain(wording.title(result))}: what the update changed", _head(result)),
         ("Every model on every watched corpus", _matrix(result)),
         ("Old text against new text", _trade(result)),
         ("While it trained", _curves(result)),

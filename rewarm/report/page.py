@@ -66,6 +66,7 @@ def html(result: Result) -> str:
     )  # fmt: skip
     return environment.get_template("report.html.j2").render(
         result=result,
+        title=wording.title(result),
         final=result.final(),
         verdict=_unbroken(wording.verdict_sentence(result)),
         old=wording.columns(result, "old"),

@@ -201,3 +201,9 @@ def strength(cell: Cell) -> int:
         return 0
     size = abs(cell.relative)
     return 1 + sum(size > limit for limit in (0.01, 0.03, 0.10))
+
+
+def title(result: Result) -> str:
+    """The base's name for a heading: a hub name whole, of a folder's path the last two parts."""
+    parts = [part for part in result.base.replace("\\", "/").split("/") if part]
+    return "/".join(parts[-2:]) or result.base

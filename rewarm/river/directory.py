@@ -26,8 +26,9 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 class RunDirectory:
     """Paths of a run, and its append-only ledger."""
 
-    def __init__(self, root: Path, prepared: Path | None = None) -> None:
+    def __init__(self, root: Path, prepared: Path | None = None, is_control: bool = False) -> None:
         self.root = root
+        self.is_control = is_control
         self.prepared = prepared or root / "prepared"
         self.tokenizer = root / "tokenizer"
         self.base = root / "base"
@@ -45,7 +46,7 @@ class RunDirectory:
 
     def control(self, word: str) -> RunDirectory:
         """The directory of a control run; it shares the prepared tokens."""
-        return RunDirectory(self.controls / word, self.prepared)
+        return RunDirectory(self.controls / word, self.prepared, is_control=True)
 
     def write_json(self, name: str, value: Any) -> None:
         """Writes a JSON file that is never seen half-written."""

@@ -15,8 +15,8 @@ from rewarm.corpora import Corpus
 from rewarm.plan import Plan, Scratch, TrainTokenizer
 from rewarm.river.directory import RunDirectory
 from rewarm.tokens import tokenizer as tokenizers
-from rewarm.tokens.order import DocumentStream, Indices, held_out, training_documents, watch_documents
-from rewarm.tokens.prepare import Tell, fingerprint, prepare, silent
+from rewarm.tokens.order import DocumentStream, Indices, held_out, is_held_out, training_documents, watch_documents
+from rewarm.tokens.prepare import Tell, fingerprint, group_key, prepare, silent
 from rewarm.tokens.shards import Store
 from rewarm.tokens.tokenizer import TextTokenizer
 from rewarm.types import BadRows, UserError
@@ -81,10 +81,15 @@ def make_tokenizer(plan: Plan, run: RunDirectory, tell: Tell = silent) -> TextTo
 
 
 def _sample(plan: Plan, options: TrainTokenizer) -> Iterator[str]:
+    """Text of the first stage to train a tokenizer on; held-out text is no part of it."""
     portions = plan.stages[0].data
     for portion in portions:
         left = options.sample_bytes // len(portions)
-        for document in _corpus(plan, portion.corpus).read(BadRows()):
+        corpus = _corpus(plan, portion.corpus)
+        share = corpus.holdout if plan.watched(portion.corpus) else 0.0
+        for document in corpus.read(BadRows()):
+            if is_held_out(group_key(document, corpus.holdout_by), share):
+                continue
             yield document.text
             left -= len(document.text)
             if left <= 0:

@@ -103,7 +103,7 @@ def _train_leg(inputs: Inputs, run: RunDirectory, leg: LegPlan, last_rate: float
     rows = _rows(inputs, run, leg)
     outcome = train(
         model, optimizer, _loop_leg(inputs, run, leg, rows, last_rate), _due(inputs, run, leg, hooks), hooks.stop,
-        _progress(leg, hooks),
+        _progress(run, leg, hooks),
     )  # fmt: skip
     for note in outcome.notes:
         run.record("note", leg=leg.name, text=note)
@@ -259,9 +259,11 @@ def _due(inputs: Inputs, run: RunDirectory, leg: LegPlan, hooks: Hooks) -> list[
     return [Due(max(1, round(every / plan.batch_tokens)), action)]
 
 
-def _progress(leg: LegPlan, hooks: Hooks) -> Callable[[int, dict[str, Any]], None]:
+def _progress(run: RunDirectory, leg: LegPlan, hooks: Hooks) -> Callable[[int, dict[str, Any]], None]:
+    control = f"control {run.root.name}, " if run.is_control else ""
+
     def tell(step: int, entry: dict[str, Any]) -> None:
         unit = f"steps, loss {entry['loss']:.3f}, {entry['tokens_per_second']:,.0f} tokens/s"
-        hooks.tell(f"train {leg.name}", step, leg.steps, unit)
+        hooks.tell(f"train {control}{leg.name}", step, leg.steps, unit)
 
     return tell

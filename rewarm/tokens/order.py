@@ -28,6 +28,11 @@ def held_out(store: Store, share: float) -> NDArray[np.bool_]:
     return chosen
 
 
+def is_held_out(key: int, share: float) -> bool:
+    """Whether one group is held out at that share, as `held_out` decides it."""
+    return bool(fraction(np.array([key], np.uint64), _HOLDOUT_SEED)[0] < share)
+
+
 def watch_documents(store: Store, chosen: NDArray[np.bool_], tokens: int) -> Indices:
     """The held-out documents to score: at least one, at most `tokens` in all, each text once, in a fixed order."""
     candidates = np.flatnonzero(chosen)

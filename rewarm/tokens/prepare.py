@@ -80,7 +80,9 @@ def _write(name: str, corpus: Corpus, tokenizer: TextTokenizer, folder: Path, ba
     bad = BadRows()
     with StoreWriter(folder, tokenizer.dtype) as writer, ThreadPoolExecutor(1) as pool:
         pending: Future[Encoded] | None = None
+        grouped = corpus.holdout_by is None
         for block in _blocks(corpus.read(bad)):
+            grouped = grouped or any(corpus.holdout_by in document.meta for document in block)
             upcoming = pool.submit(_encode, block, corpus.holdout_by, tokenizer)
             if pending is not None:
                 writer.add(*pending.result())
@@ -89,6 +91,10 @@ def _write(name: str, corpus: Corpus, tokenizer: TextTokenizer, folder: Path, ba
         if pending is not None:
             writer.add(*pending.result())
         check_budget(name, bad, bad_limit)
+        if not grouped:
+            raise UserError(
+                f"corpora.{name}.holdout_by: no document has a field '{corpus.holdout_by}'. Name one that documents have"
+            )
         if writer.documents == 0:
             where = ", ".join(str(file) for file in corpus.files()[:3]) or "its source"
             raise UserError(f"corpus '{name}' is empty: {bad.rows} rows read from {where}, no document among them")
@@ -117,13 +123,15 @@ def _blocks(documents: Iterator[Document]) -> Iterator[list[Document]]:
         yield block
 
 
+def group_key(document: Document, group_field: str | None) -> int:
+    """What decides whether a document is held out: the hash of its group, or of its text when it names none."""
+    if group_field is not None and group_field in document.meta:
+        return text_hash(str(document.meta[group_field]))
+    return text_hash(document.text)
+
+
 def _encode(block: list[Document], group_field: str | None, tokenizer: TextTokenizer) -> Encoded:
     texts = [document.text for document in block]
     hashes = [text_hash(text) for text in texts]
-    groups = hashes
-    if group_field is not None:
-        groups = [
-            text_hash(str(document.meta[group_field])) if group_field in document.meta else fallback
-            for document, fallback in zip(block, hashes, strict=True)
-        ]
+    groups = hashes if group_field is None else [group_key(document, group_field) for document in block]
     return tokenizer.encode(texts), [len(text.encode()) for text in texts], hashes, groups

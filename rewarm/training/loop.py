@@ -102,7 +102,7 @@ def train(
         if not bool(torch.isfinite(norm) & torch.isfinite(loss)):
             raise NonFinite(
                 f"{leg.name}: step {step} has loss {float(loss):.4g} and gradient norm {float(norm):.4g}; the update "
-                "was not made. The same plan would come to the same step again: lower learning_rate in another output_dir"
+                "was not made. The same plan would come to this step again: lower learning_rate in another output_dir"
             )
         optimizer.step(rate)
         if probe is not None:

@@ -157,3 +157,16 @@ def test_identical_runs_give_identical_stores(
     assert stores[0].hash == stores[1].hash
     assert np.array_equal(stores[0].hashes, stores[1].hashes)
     assert stores[0].manifest == stores[1].manifest
+
+
+def test_a_group_field_that_no_document_has_is_refused(
+    tmp_path: Path, write_jsonl: Any, tiny_tokenizer_folder: Path
+) -> None:
+    file = write_jsonl(tmp_path / "rows.jsonl", ["one text", "another text"], book=["a", "b"])
+    tokenizer = TextTokenizer(tiny_tokenizer_folder)
+    corpus = Jsonl(path=str(file), holdout_by="boook")
+    with pytest.raises(UserError, match="no document has a field 'boook'"):
+        prepare("rows", corpus, tokenizer, tmp_path / "prepared", 0.0)
+    assert (
+        prepare("rows", Jsonl(path=str(file), holdout_by="book"), tokenizer, tmp_path / "prepared", 0.0).documents == 2
+    )
