@@ -21,18 +21,19 @@ _TUNABLES = {
 
 
 def tuned_environment() -> dict[str, str]:
-    """The variables to add: the allocator's settings, unless the user has set some of their own."""
+    """The variables to add; none on other systems, or when the user has set the allocator or its settings."""
     if sys.platform != "linux" or "GLIBC_TUNABLES" in os.environ or "LD_PRELOAD" in os.environ:
-        return {FLAG: "on"}
+        return {}
     return {FLAG: "on", "GLIBC_TUNABLES": ":".join(f"{name}={value}" for name, value in _TUNABLES.items())}
 
 
 def tune() -> None:
-    """Starts this very command again in the tuned environment, unless it runs in it or the user said `off`.
+    """Starts this very command again in the tuned environment, with its arguments; it does not come back from that.
 
-    Does nothing for a process that was not started by an interpreter's command line, such as a notebook.
+    Does nothing when the command runs in that environment, when the user said `off`, when there is nothing to set, or
+    when no interpreter can be started (Python embedded in another program).
     """
-    if os.environ.get(FLAG) in ("on", "off") or not sys.orig_argv:
+    if os.environ.get(FLAG) in ("on", "off") or not sys.orig_argv or not sys.executable:
         return
-    os.environ.update(tuned_environment())
-    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+    if variables := tuned_environment():
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], os.environ | variables)

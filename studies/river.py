@@ -1,6 +1,6 @@
 """Must-show of the first milestone, on real text: a base trained here on old books, then abstracts, then statutes.
 
-    python studies/river.py DATA OUTPUT [--tokens 1.5M] [--learning-rate 1e-3] [--replay 0.05] [--seeds 1]
+    python studies/river.py DATA OUTPUT [--tokens 1.5M] [--learning-rate 1e-3] [--replay 0.05] [--seeds 1] [--base FOLDER]
 
 DATA is a folder with `base/classic_books_en.jsonl.zst`, `domains/acl_abstracts_2016_2021.jsonl.zst` and
 `domains/legal_us_code.jsonl.zst`. The base is trained once (8 M tokens, 12 minutes on 2 cores). Each seed trains
@@ -63,7 +63,7 @@ def update_plan(data: Path, output: Path, options: argparse.Namespace, seed: int
     }
     return from_values(
         {
-            "base": str(output / "base" / "stage-1-books"),
+            "base": str(options.base or output / "base" / "stage-1-books"),
             "output_dir": str(output / f"seed-{seed}"),
             "prepared_dir": str(output / "prepared"),
             "seed": seed,
@@ -112,10 +112,12 @@ def main() -> None:
     parser.add_argument("--tokens", default="1.5M")
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--replay", type=float, default=0.05)
+    parser.add_argument("--base", type=Path, help="A base that this study trained before; it is not trained again.")
     parser.add_argument("--seeds", type=int, default=1)
     options = parser.parse_args()
     hooks = Hooks(tell=lambda label, done, total, unit: print(label, done, total, unit, flush=True))
-    run(base_plan(options.data, options.output), hooks)
+    if options.base is None:
+        run(base_plan(options.data, options.output), hooks)
     found = {
         f"seed {seed}": summary(run(update_plan(options.data, options.output, options, seed), hooks))
         for seed in range(options.seeds)

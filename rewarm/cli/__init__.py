@@ -19,11 +19,12 @@ from typing import Annotated, Any
 
 import typer
 
-from rewarm.cli.verb import DONE, FAILED, WRONG, Answer, as_json, show
+from rewarm.cli.verb import DONE, FAILED, WRONG, Answer, as_json, shown
 from rewarm.types import Stopped, StorageError, UserError
 
 _INTERRUPTED = 130
 """What typer gives back for a Ctrl-C that nobody caught."""
+_INTERRUPTION = "interrupted; what was saved is whole, and the same command goes on from it"
 
 
 def build() -> typer.Typer:
@@ -67,18 +68,32 @@ def call(given: list[str]) -> int:
         return _failed(given, str(error), WRONG)
     except (Stopped, StorageError, OSError, RuntimeError, MemoryError) as error:
         return _failed(given, str(error) or type(error).__name__, FAILED)
+    except KeyboardInterrupt:
+        return _failed(given, _INTERRUPTION, FAILED)
     if answer == _INTERRUPTED:
-        return _failed(given, "interrupted; what was saved is whole, and the same command goes on from it", FAILED)
+        return _failed(given, _INTERRUPTION, FAILED)
     if not isinstance(answer, Answer):
         return DONE
     if "--json" in given:
         refused = {"error": answer.error, "exit_code": answer.exit_code} if answer.error else {}
-        print(as_json({**answer.values, **refused}))
-    else:
-        show(answer.parts)
-        if answer.error:
-            print(f"rewarm: {answer.error}", file=sys.stderr)
-    return answer.exit_code
+        return _printed(as_json({**answer.values, **refused}), answer.exit_code)
+    code = _printed(shown(answer.parts), answer.exit_code)
+    if answer.error:
+        print(f"rewarm: {answer.error}", file=sys.stderr)
+    return code
+
+
+def _printed(text: str, code: int) -> int:
+    """Writes to stdout; the exit code, which a reader that has left (such as `head`) does not change."""
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        # What is still in the buffer would fail once more when Python leaves.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            print(f"rewarm: the answer could not be printed: {error}", file=sys.stderr)
+            return FAILED
+    return code
 
 
 def _answer(given: list[str]) -> Any:
@@ -111,9 +126,8 @@ def _failed(given: list[str], message: str, code: int) -> int:
     if "--debug" in given:
         traceback.print_exc()
     if "--json" in given:
-        print(as_json({"error": message, "exit_code": code}))
-    else:
-        print(f"rewarm: {message}", file=sys.stderr)
+        return _printed(as_json({"error": message, "exit_code": code}), code)
+    print(f"rewarm: {message}", file=sys.stderr)
     return code
 
 

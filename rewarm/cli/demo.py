@@ -42,9 +42,11 @@ def demo(
     tune()
     with Watcher(manner) as watcher:
         from rewarm.cli.report import told as told_result
+        from rewarm.river.forecast import forecast
         from rewarm.river.run import run
 
         text = write(output / "text")
         made = base_plan(text, output / "base") if train_base else plan(text, output / "run")
+        forecast(made).refuse()
         result = run(made, watcher.hooks(), command="rewarm demo --train-base" if train_base else "rewarm demo")
     return told_result(result, made.directory)

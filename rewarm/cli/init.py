@@ -35,6 +35,8 @@ def init(
     """
     from rewarm.types import StorageError, UserError
 
+    if output.is_dir():
+        raise UserError(f"--output '{output}' is a folder: name a file in it, such as {output / 'plan.yaml'}")
     if output.exists() and not force and not manner.dry_run:
         raise UserError(f"'{output}' exists: give another --output, or --force to overwrite it")
     from rewarm.recipes.first_plan import first_plan

@@ -13,6 +13,7 @@ from rewarm.cli.watcher import Watcher
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from rewarm.plan import Plan
     from rewarm.river.inputs import Inputs
 
 
@@ -30,17 +31,27 @@ def prepare(manner: Manner, plan: PlanFile) -> Answer:
     from rewarm.plan import load
 
     loaded = load(plan)
-    if manner.dry_run:
-        from rewarm.cli.check import told
+    with Watcher(manner) as watcher:
         from rewarm.river.forecast import forecast
 
-        return told(forecast(loaded))
+        found = forecast(loaded)
+        if manner.dry_run:
+            from rewarm.cli.check import told
+
+            return told(found)
+        found.refuse_preparing()
+        return _prepared(loaded, watcher)
+
+
+def _prepared(plan: Plan, watcher: Watcher) -> Answer:
     from rewarm.river.directory import RunDirectory
     from rewarm.river.inputs import make_inputs
 
-    run = RunDirectory(loaded.directory, Path(loaded.prepared_dir) if loaded.prepared_dir else None)
-    with Watcher(manner) as watcher, run.locked():
-        inputs = make_inputs(loaded, run, watcher.hooks().tell_or_stop)
+    run = RunDirectory(plan.directory, Path(plan.prepared_dir) if plan.prepared_dir else None)
+    with run.locked():
+        # Without it a run would take the tokenizer of the base that this plan may have had before.
+        run.claim(plan)
+        inputs = make_inputs(plan, run, watcher.hooks().tell_or_stop)
     found = [_described(inputs, name) for name in inputs.stores]
     return Answer({"corpora": found, "notes": inputs.notes}, _parts(found, inputs.notes))
 

@@ -92,13 +92,15 @@ def verb(app: typer.Typer, function: Callable[..., Answer], writes: bool = False
     app.command(function.__name__)(command)
 
 
-def show(parts: Sequence[RenderableType]) -> None:
-    """Prints texts and tables on stdout. Text is not wrapped, so that paths in it can be copied."""
+def shown(parts: Sequence[RenderableType]) -> str:
+    """Texts and tables as stdout can show them. Text is not wrapped, so that paths in it can be copied."""
     from rich.console import Console
 
     console = Console(highlight=False)
-    for part in parts:
-        console.print(part, markup=False, soft_wrap=isinstance(part, str))
+    with console.capture() as captured:
+        for part in parts:
+            console.print(part, markup=False, soft_wrap=isinstance(part, str))
+    return captured.get().removesuffix("\n")
 
 
 def table(*heads: str, title: str | None = None) -> Table:
@@ -113,8 +115,8 @@ def table(*heads: str, title: str | None = None) -> Table:
 
 
 def as_json(values: Mapping[str, Any]) -> str:
-    """One JSON object; numbers that are not finite become words, since JSON has none."""
-    return json.dumps(plain(values), indent=1, ensure_ascii=False)
+    """One JSON object, in ASCII for every terminal; numbers that are not finite become words, since JSON has none."""
+    return json.dumps(plain(values), indent=1)
 
 
 def plain(value: Any) -> Any:

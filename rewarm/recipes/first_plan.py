@@ -10,9 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
-from transformers import AutoConfig, AutoModelForCausalLM
 
 from rewarm.corpora import Corpus
 from rewarm.methods import build
@@ -20,6 +18,7 @@ from rewarm.models.load import save_tokenizer
 from rewarm.plan import corpus_options, from_values
 from rewarm.quantities import short
 from rewarm.recipes.text_fields import text_fields
+from rewarm.river.forecast import base_shape
 from rewarm.river.sampling import look
 from rewarm.tokens.tokenizer import TextTokenizer
 from rewarm.types import UserError
@@ -90,17 +89,12 @@ def first_plan(base: str, new: Sequence[str], old: Sequence[str], output_dir: st
 
 
 def _look_at(base: str) -> _Base:
-    try:
-        config = AutoConfig.from_pretrained(base, trust_remote_code=False)
-        with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"base '{base}' is no causal language model that could be read: {error}") from error
+    model = base_shape(base)
     with tempfile.TemporaryDirectory() as folder:
         save_tokenizer(base, Path(folder) / "tokenizer")
         tokenizer = TextTokenizer(Path(folder) / "tokenizer")
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    return _Base(int(getattr(config, "max_position_embeddings", None) or LONGEST_ROWS), parameters, tokenizer)
+    return _Base(int(getattr(model.config, "max_position_embeddings", None) or LONGEST_ROWS), parameters, tokenizer)
 
 
 def _add(texts: dict[str, _Text], path: str, base: _Base, trained: bool) -> str:
@@ -191,7 +185,8 @@ def _written(values: Mapping[str, Any], texts: Mapping[str, _Text], base: _Base,
     }
     lines = ["# Written by rewarm init. Next: rewarm check, then rewarm run."]
     for key, value in values.items():
-        lines += [f"# {comment}" for comment in comments.get(key, [])]
+        # A field name of the user's rows may hold a line break, which would end the comment.
+        lines += [f"# {' '.join(comment.split())}" for comment in comments.get(key, [])]
         # Through JSON: values used twice would be written as YAML anchors.
         plain = json.loads(json.dumps({key: value}))
         lines.append(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=120).rstrip())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from rewarm.corpora import Corpus
@@ -19,7 +22,7 @@ from rewarm.plan import Plan, Scratch
 from rewarm.river import timing
 from rewarm.river.controls import control_plan
 from rewarm.river.costs import Need, Work, disk, memory
-from rewarm.river.directory import RunDirectory
+from rewarm.river.directory import PLAN, RunDirectory
 from rewarm.river.inputs import check_files, used_corpora
 from rewarm.river.legs import SELF_CORPUS, LegPlan, last_rates, legs, past
 from rewarm.river.sampling import ASSUMED_BYTES_PER_TOKEN, CorpusForecast, look
@@ -74,6 +77,12 @@ class Forecast:
         if faults := self.faults():
             raise UserError("\n".join(faults))
 
+    def refuse_preparing(self) -> None:
+        """UserError when the disk cannot hold the tokens, which is all that preparing needs."""
+        tokens = [dataclasses.replace(need, needed=need.parts.get("tokens", 0)) for need in self.needs]
+        if faults := [fault for need in tokens if (fault := need.fault()) is not None]:
+            raise UserError("\n".join(faults))
+
 
 def forecast(plan: Plan, timed: bool = False) -> Forecast:
     """The forecast of a plan; UserError for whatever is already known to be wrong (files, rows, tokenizer, budgets).
@@ -92,12 +101,14 @@ def forecast(plan: Plan, timed: bool = False) -> Forecast:
     corpora = [_look(plan, name, tokenizer, run) for name in used_corpora(plan)]
     planned = _planned(plan, corpora)
     work = Work(plan, run, corpora, planned, model)
-    pace = timing.pace(work) if timed else None
+    memory_need = memory(work)
+    # Timing makes the model and its optimizer, which is what does not fit.
+    pace = timing.pace(work) if timed and memory_need.fault() is None else None
     return Forecast(
         corpora=corpora,
         legs=[leg for word, found in planned for leg in _described(plan, word, found, corpora)],
         parameters=work.parameters,
-        needs=[*disk(work), memory(work)],
+        needs=[*disk(work), memory_need],
         seconds=timing.seconds(work, pace) if pace is not None else {},
         how=pace.how if pace is not None else "",
         warnings=_warnings(plan, corpora, tokenizer),
@@ -105,9 +116,14 @@ def forecast(plan: Plan, timed: bool = False) -> Forecast:
 
 
 def _tokenizer(plan: Plan, run: RunDirectory) -> TextTokenizer | None:
-    """The run's tokenizer, or the one it will have; None for one that is yet to be trained."""
-    if (run.tokenizer / "tokenizer.json").is_file():
-        return TextTokenizer(run.tokenizer)
+    """The run's tokenizer, or the one it will have; None for one that is yet to be trained.
+
+    That of a run directory belongs to the base of its last plan: with another base it will be made anew.
+    """
+    if (run.tokenizer / "tokenizer.json").is_file() and (run.root / PLAN).is_file():
+        before = run.resolved()
+        if (before.base, before.revision) == (plan.base, plan.revision):
+            return TextTokenizer(run.tokenizer)
     name = plan.base.tokenizer if isinstance(plan.base, Scratch) else plan.base
     if not isinstance(name, str):
         return None
@@ -125,18 +141,44 @@ def _shape(plan: Plan, tokenizer: TextTokenizer | None) -> PreTrainedModel:
             tokenizer = cast(TextTokenizer, SimpleNamespace(vocab_size=vocabulary, eos_id=1, prefix=(0,)))
         with torch.device("meta"):
             return make_model(plan.base.config, tokenizer, plan.seed)
-    folder = Path(plan.base)
-    if folder.is_dir() and not any(folder.glob("*.safetensors")):
-        raise UserError(
-            f"base '{plan.base}' holds no weights: rewarm reads *.safetensors, and never pickles. Save the model again "
-            "with save_pretrained"
-        )
+    return base_shape(plan.base, plan.revision)
+
+
+def base_shape(name: str, revision: str | None = None) -> PreTrainedModel:
+    """A base without its weights (on the meta device), from its configuration.
+
+    UserError when it is no causal language model, or a folder whose weights are missing or cut short.
+    """
+    if Path(name).is_dir():
+        _check_weights(Path(name))
     try:
-        config = AutoConfig.from_pretrained(plan.base, revision=plan.revision, trust_remote_code=False)
+        config = AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=False)
         with torch.device("meta"):
             return AutoModelForCausalLM.from_config(config, trust_remote_code=False)  # type: ignore[no-any-return]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"base '{plan.base}' is no causal language model that could be read: {error}") from error
+    # RuntimeError: a size that no tensor can have.
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, StrictDataclassError) as error:
+        raise UserError(f"base '{name}' is no causal language model that could be read: {error}") from error
+
+
+def _check_weights(folder: Path) -> None:
+    """UserError unless the folder holds every file of its weights, whole: a broken download is seen before any work."""
+    files = set(folder.glob("*.safetensors"))
+    if not files:
+        raise UserError(
+            f"base '{folder}' holds no weights: rewarm reads *.safetensors, and never pickles. Save the model again "
+            "with save_pretrained"
+        )
+    for index in folder.glob("*.safetensors.index.json"):
+        named = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+        if missing := sorted({folder / name for name in named} - files):
+            raise UserError(f"base '{folder}' lacks {', '.join(file.name for file in missing[:3])}: download it again")
+    for file in sorted(files):
+        try:
+            # Opening compares the header with the size of the file, and reads no weight.
+            with safe_open(file, "pt"):
+                pass
+        except SafetensorError as error:
+            raise UserError(f"base '{folder}': {file.name} is damaged ({error}): download it again") from error
 
 
 def _look(plan: Plan, name: str, tokenizer: TextTokenizer | None, run: RunDirectory) -> CorpusForecast:

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import fcntl
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
+from rewarm.corpora import Corpus
 from rewarm.plan import Plan
 from rewarm.river.directory import RunDirectory
+from rewarm.river.inputs import BEGUN, used_corpora
+from rewarm.tokens.prepare import store_folder
+from rewarm.tokens.tokenizer import TextTokenizer
 from rewarm.training import journal
+from rewarm.types import UserError
 
 State = Literal["done", "running", "stopped", "waiting"]
 
@@ -75,7 +81,7 @@ def status(root: Path) -> Status:
     begun = {word for word, _, _ in runs}
     legs += [_waiting(word, name, count) for word in steps if word not in begun for name, count in steps[word].items()]
     legs = _timed(legs, plan.batch_tokens)
-    state, sentence = _summary(run, legs, running)
+    state, sentence = _summary(run, plan, legs, running)
     lefts = [leg.seconds_left for leg in legs if leg.seconds_left is not None]
     left = sum(lefts) if lefts else None
     return Status(state, sentence, left, _scores(run.evaluations / "base"), legs)
@@ -94,15 +100,44 @@ def _is_held(lock: Path) -> bool:
 
 
 def _summary(
-    run: RunDirectory, legs: list[LegStatus], running: bool
+    run: RunDirectory, plan: Plan, legs: list[LegStatus], running: bool
 ) -> tuple[Literal["done", "running", "stopped"], str]:
     done = sum(leg.state == "done" for leg in legs)
-    count = f"{done} of {len(legs)} legs are done"
+    begun = run.recorded("started") is not None
+    count = f"{done} of {len(legs)} legs are done" if begun else _before_the_first_leg(run, plan)
     if running:
         return "running", count
-    if done == len(legs) and (run.root / "report.json").is_file():
+    if begun and done == len(legs) and _is_reported(run):
         return "done", f"{count}; the report is {run.root / 'report.html'}"
-    return "stopped", f"{count}; the command that started it goes on"
+    return "stopped", f"{count}; {'the command that started it' if begun else 'rewarm run with its plan'} goes on"
+
+
+def _before_the_first_leg(run: RunDirectory, plan: Plan) -> str:
+    """What of a run is ready that has not planned its legs."""
+    if run.recorded(BEGUN) is not None:
+        return "the text is prepared, the base is to be scored"
+    if not (run.tokenizer / "tokenizer.json").is_file():
+        return "no text is prepared"
+    tokenizer = TextTokenizer(run.tokenizer)
+    prepared = Path(plan.prepared_dir) if plan.prepared_dir else run.prepared
+    names = used_corpora(plan)
+    count = sum(_is_prepared(plan, name, tokenizer, prepared) for name in names)
+    return f"{count} of {len(names)} corpora are prepared, no leg has begun"
+
+
+def _is_prepared(plan: Plan, name: str, tokenizer: TextTokenizer, prepared: Path) -> bool:
+    corpus = plan.corpora[name]
+    assert isinstance(corpus, Corpus)  # the plan built it from the corpora folder
+    try:
+        return (store_folder(name, corpus, tokenizer, prepared) / "manifest.json").is_file()
+    except UserError:
+        return False  # its files are gone
+
+
+def _is_reported(run: RunDirectory) -> bool:
+    """Whether the last report is of the whole run; one is written before the controls, too."""
+    file = run.root / "report.json"
+    return file.is_file() and bool(json.loads(file.read_text(encoding="utf-8"))["complete"])
 
 
 def _names(plan: Plan) -> list[str]:

@@ -93,7 +93,7 @@ def _write(name: str, corpus: Corpus, tokenizer: TextTokenizer, folder: Path, ba
         check_budget(name, bad, bad_limit)
         if not grouped:
             raise UserError(
-                f"corpora.{name}.holdout_by: no document has a field '{corpus.holdout_by}'. Name one that documents have"
+                f"corpora.{name}.holdout_by: no document has a field '{corpus.holdout_by}'. Name one that they have"
             )
         if writer.documents == 0:
             where = ", ".join(str(file) for file in corpus.files()[:3]) or "its source"
