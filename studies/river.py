@@ -1,6 +1,6 @@
 """Must-show of the first milestone, on real text: a base trained here on old books, then abstracts, then statutes.
 
-    python studies/river.py DATA OUTPUT [--tokens 1.5M] [--learning-rate 1e-3] [--replay 0.05] [--seeds 1] [--base FOLDER]
+    python studies/river.py DATA OUTPUT [--tokens 1.5M] [--learning-rate 1e-3] [--replay 0.05] [--seeds 1] [--base DIR]
 
 DATA is a folder with `base/classic_books_en.jsonl.zst`, `domains/acl_abstracts_2016_2021.jsonl.zst` and
 `domains/legal_us_code.jsonl.zst`. The base is trained once (8 M tokens, 12 minutes on 2 cores). Each seed trains
