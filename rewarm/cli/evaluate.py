@@ -32,6 +32,7 @@ def evaluate(manner: Manner, model: _Model, on: _On) -> Answer:
     """
     from rewarm.models.load import check_length, check_vocabulary, load_model
     from rewarm.river.directory import RunDirectory
+    from rewarm.river.forecast import base_shape
     from rewarm.river.inputs import read_inputs
     from rewarm.river.legs import BASE
     from rewarm.river.outcome import row, scored
@@ -46,6 +47,7 @@ def evaluate(manner: Manner, model: _Model, on: _On) -> Answer:
         base = scored(run, BASE, inputs.watch_documents)
         if not base or set(base) != set(inputs.watch_documents):
             raise UserError(f"run '{on}' has not scored its base on every watched corpus yet: `rewarm run` it first")
+        base_shape(model)
         check_tokenizer(model, inputs.tokenizer, run.tokenizer)
         loaded = on_device(load_model(model))
         check_vocabulary(loaded, inputs.tokenizer)

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import io
 import json
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,11 +98,14 @@ def shown(parts: Sequence[RenderableType]) -> str:
     """Texts and tables as stdout can show them. Text is not wrapped, so that paths in it can be copied."""
     from rich.console import Console
 
-    console = Console(highlight=False)
-    with console.capture() as captured:
-        for part in parts:
-            console.print(part, markup=False, soft_wrap=isinstance(part, str))
-    return captured.get().removesuffix("\n")
+    # Not on stdout itself: what it cannot encode would end the verb, and rich decides on its own how to end it.
+    page = io.TextIOWrapper(io.BytesIO(), getattr(sys.stdout, "encoding", None) or "utf-8", errors="backslashreplace")
+    on_terminal = sys.stdout is not None and sys.stdout.isatty()
+    console = Console(file=page, force_terminal=on_terminal or None, highlight=False)
+    for part in parts:
+        console.print(part, markup=False, soft_wrap=isinstance(part, str))
+    page.seek(0)
+    return page.read().removesuffix("\n")
 
 
 def table(*heads: str, title: str | None = None) -> Table:

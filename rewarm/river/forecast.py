@@ -93,8 +93,7 @@ def forecast(plan: Plan, timed: bool = False) -> Forecast:
     if plan.compile:
         check_compiler()
     run = RunDirectory(plan.directory, Path(plan.prepared_dir) if plan.prepared_dir else None)
-    tokenizer = _tokenizer(plan, run)
-    model = _shape(plan, tokenizer)
+    model, tokenizer = _base(plan, run)
     if tokenizer is not None:
         check_vocabulary(model, tokenizer)
     check_length(model, plan.seq_len)
@@ -133,15 +132,17 @@ def _tokenizer(plan: Plan, run: RunDirectory) -> TextTokenizer | None:
         return TextTokenizer(Path(folder) / "tokenizer")
 
 
-def _shape(plan: Plan, tokenizer: TextTokenizer | None) -> PreTrainedModel:
-    """The model without its weights (on the meta device), after a look at what the base's folder holds."""
-    if isinstance(plan.base, Scratch):
-        if tokenizer is None:
-            vocabulary = getattr(plan.base.tokenizer, "vocab_size", 0)
-            tokenizer = cast(TextTokenizer, SimpleNamespace(vocab_size=vocabulary, eos_id=1, prefix=(0,)))
-        with torch.device("meta"):
-            return make_model(plan.base.config, tokenizer, plan.seed)
-    return base_shape(plan.base, plan.revision)
+def _base(plan: Plan, run: RunDirectory) -> tuple[PreTrainedModel, TextTokenizer | None]:
+    """The model without its weights (on the meta device), and its tokenizer unless that is yet to be trained."""
+    if not isinstance(plan.base, Scratch):
+        # The shape first: reading a tokenizer reads the configuration, too, and says less of what is wrong with it.
+        return base_shape(plan.base, plan.revision), _tokenizer(plan, run)
+    found = tokenizer = _tokenizer(plan, run)
+    if tokenizer is None:
+        vocabulary = getattr(plan.base.tokenizer, "vocab_size", 0)
+        tokenizer = cast(TextTokenizer, SimpleNamespace(vocab_size=vocabulary, eos_id=1, prefix=(0,)))
+    with torch.device("meta"):
+        return make_model(plan.base.config, tokenizer, plan.seed), found
 
 
 def base_shape(name: str, revision: str | None = None) -> PreTrainedModel:

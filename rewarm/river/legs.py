@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,6 +83,15 @@ def legs(plan: Plan, corpus_tokens: Callable[[str], int]) -> list[LegPlan]:
             found[release.name] = release
             by_stage[f"{stage.name}-release"] = release.name
     return list(found.values())
+
+
+def remarks(planned: Sequence[LegPlan]) -> list[str]:
+    """What a reader of the report should know of the legs: a policy that has nothing to act on."""
+    return [
+        f"{leg.name} starts from the base, which has no optimizer state: optimizer_state '{leg.policy}' began with none"
+        for leg in planned
+        if leg.start == BASE and leg.policy != "reset"
+    ]
 
 
 def shares_and_tokens(stage: Stage, corpus_tokens: Callable[[str], int]) -> tuple[dict[str, float], int]:

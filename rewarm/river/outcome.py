@@ -15,7 +15,7 @@ from rewarm.plan import Plan, Scratch
 from rewarm.report.result import Cell, Column, CorpusFacts, Cost, Curve, Metrics, Probe, Result, Row, ShareOf
 from rewarm.river.directory import RunDirectory
 from rewarm.river.inputs import Inputs
-from rewarm.river.legs import BASE, LegPlan
+from rewarm.river.legs import BASE, LegPlan, remarks
 from rewarm.training import journal
 
 CURVE_POINTS = 400
@@ -94,7 +94,7 @@ def collect(
         costs=parts.costs,
         hashes={"weights base": facts["base_sha256"], **_hashes(run, inputs, planned)},
         machine=facts["machine"],
-        notes=[*inputs.notes, *_notes([run, *(control for _, control, _ in controls)])],
+        notes=[*inputs.notes, *remarks(planned), *_notes([run, *(control for _, control, _ in controls)])],
     )
 
 

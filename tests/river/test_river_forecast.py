@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import zstandard
 
 from rewarm.plan import Plan, from_values
 from rewarm.river import forecast as forecasts
 from rewarm.river.costs import Need, Work, disk, memory
 from rewarm.river.directory import RunDirectory
 from rewarm.river.forecast import Forecast, forecast
+from rewarm.river.inputs import make_inputs
 from rewarm.river.legs import LegPlan, legs
 from rewarm.river.timing import Pace, scorings, seconds
+from rewarm.tokens.tokenizer import TextTokenizer
 from rewarm.types import UserError
 
 ScratchPlan = Callable[..., dict[str, Any]]
@@ -28,9 +32,9 @@ def planned(values: dict[str, Any]) -> tuple[Plan, Forecast]:
 def work(plan: Plan) -> Work:
     """The parts behind a forecast."""
     run = RunDirectory(plan.directory)
-    tokenizer = forecasts._tokenizer(plan, run)
+    model, tokenizer = forecasts._base(plan, run)
     corpora = [forecasts._look(plan, name, tokenizer, run) for name in plan.corpora]
-    return Work(plan, run, corpora, forecasts._planned(plan, corpora), forecasts._shape(plan, tokenizer))
+    return Work(plan, run, corpora, forecasts._planned(plan, corpora), model)
 
 
 def test_nothing_is_written(scratch_plan: ScratchPlan, tmp_path: Path) -> None:
@@ -151,3 +155,61 @@ def test_documents_too_few_to_hold_one_out(scratch_plan: ScratchPlan) -> None:
     values["corpora"]["new"]["holdout"] = 1.0
     with pytest.raises(UserError, match="'new' has nothing left to train on"):
         planned(values)
+
+
+@pytest.fixture(scope="module")
+def rows(words: Callable[[int, int], str]) -> list[str]:
+    """Documents of 5 to 400 words, 5.1 MB of text."""
+    return [words(number, 5 + 79 * number % 396) for number in range(3_900)]
+
+
+@pytest.mark.parametrize("packing", ["jsonl", "jsonl.zst"])
+def test_tokens_are_near_before_preparing_and_exact_after(
+    packing: str, rows: list[str], scratch_plan: ScratchPlan, tiny_tokenizer_folder: Path, tmp_path: Path
+) -> None:
+    data = b"".join(json.dumps({"text": text, "source": "x" * 50}).encode() + b"\n" for text in rows)
+    file = tmp_path / f"large.{packing}"
+    file.write_bytes(zstandard.compress(data) if packing.endswith("zst") else data)
+    values = scratch_plan()
+    values["base"]["tokenizer"] = str(tiny_tokenizer_folder)
+    values["corpora"]["new"]["path"] = str(file)
+    plan, before = planned(values)
+    estimated = {corpus.name: corpus for corpus in before.corpora}
+    encoded = TextTokenizer(tiny_tokenizer_folder).encode(rows)
+    assert sum(len(text) for text in rows) > 5_000_000
+    assert not estimated["new"].counted
+    assert not estimated["new"].whole
+    assert estimated["new"].rows < len(rows) / 2  # two of five megabytes are read
+    assert estimated["new"].tokens == pytest.approx(sum(map(len, encoded)), rel=0.1)
+    assert estimated["new"].documents == pytest.approx(len(rows), rel=0.1)
+    run = RunDirectory(plan.directory)
+    run.claim(plan)
+    inputs = make_inputs(plan, run)
+    after = {corpus.name: corpus for corpus in forecast(plan).corpora}
+    assert after["new"].counted
+    assert after["new"].tokens == sum(map(len, encoded))
+    assert after["new"].documents == len(rows)
+    assert {name: after[name].trainable for name in after} == {name: inputs.trainable_tokens(name) for name in after}
+
+
+def test_a_tokenizer_of_another_base_is_not_taken(
+    scratch_plan: ScratchPlan, tiny_tokenizer_folder: Path, tmp_path: Path
+) -> None:
+    plan = from_values(scratch_plan())
+    run = RunDirectory(plan.directory)
+    run.claim(plan)
+    make_inputs(plan, run)
+    assert all(corpus.counted for corpus in forecast(plan).corpora)
+    values = scratch_plan()
+    values["base"]["tokenizer"] = str(tiny_tokenizer_folder)
+    assert not any(corpus.counted for corpus in planned(values)[1].corpora)
+
+
+def test_a_model_that_does_not_fit_is_not_timed(scratch_plan: ScratchPlan, monkeypatch: pytest.MonkeyPatch) -> None:
+    short = Need("memory", 2, 1, "available", {}, "Take a smaller base")
+    monkeypatch.setattr(forecasts, "memory", lambda work: short)
+    found = forecast(from_values(scratch_plan()), timed=True)
+    assert (found.seconds, found.how) == ({}, "")
+    with pytest.raises(UserError, match="the run needs about 2 bytes and 1 bytes are available"):
+        found.refuse()
+    found.refuse_preparing()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from rewarm.plan import from_values
-from rewarm.river.legs import LegPlan, last_rates, legs, past
+from rewarm.river.legs import LegPlan, last_rates, legs, past, remarks
 from rewarm.types import StreamState, UserError
 
 MakeValues = Callable[..., dict[str, Any]]
@@ -111,3 +111,12 @@ def test_samples_may_be_repeated_at_will(planned: Callable[..., list[LegPlan]]) 
     """How much the model samples is not known before it did, and is the plan's own choice."""
     (leg,) = planned({"name": "a", "data": "law", "replay": {"from": "self", "share": 0.9, "tokens": 100}})
     assert leg.shares["self@a"] == pytest.approx(0.9)
+
+
+def test_a_policy_without_a_state_to_act_on_is_said(planned: Callable[..., list[LegPlan]]) -> None:
+    found = planned(
+        {"name": "a", "data": "law", "optimizer_state": "keep"},
+        {"name": "b", "data": "law", "optimizer_state": "keep"},
+    )
+    (remark,) = remarks(found)
+    assert remark.startswith("stage-1-a starts from the base, which has no optimizer state")
