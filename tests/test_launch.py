@@ -109,8 +109,7 @@ def test_an_embedded_interpreter_cannot_be_started_again(
     launch.tune()
 
 
-def test_the_command_line_and_its_modules_are_given_on(untouched: pytest.MonkeyPatch) -> None:
-    """`python -m rewarm.cli run PLAN` must not become `python run PLAN`."""
+def test_what_the_interpreter_was_told_is_given_on(untouched: pytest.MonkeyPatch) -> None:
     given: list[object] = []
     untouched.setattr(launch.sys, "platform", "linux")
     untouched.setattr(launch.sys, "orig_argv", ["python", "-m", "rewarm", "run", "plan.yaml"])

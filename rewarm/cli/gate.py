@@ -26,7 +26,8 @@ def gate(
     from rewarm.report.gate import check
     from rewarm.report.result import read
 
-    outcome = check(read(run), _share("--max-forget", max_forget), _share("--min-gain", min_gain), strict)
+    limits = _share("--max-forget", max_forget), _share("--min-gain", min_gain)
+    outcome = check(read(run), *limits, strict)
     last = "gate met" if outcome.passed else "gate not met"
     return Answer(dataclasses.asdict(outcome), [*outcome.sentences, last], DONE if outcome.passed else NOT_MET)
 

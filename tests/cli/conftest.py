@@ -35,7 +35,9 @@ class Called:
 
     def json(self) -> Any:
         """The one object on stdout; fails when there is anything else."""
-        return json.loads(self.out)
+        found = json.loads(self.out)
+        assert isinstance(found, dict)
+        return found
 
 
 @pytest.fixture(scope="session")

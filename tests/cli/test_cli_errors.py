@@ -130,6 +130,39 @@ def test_a_traceback_is_shown_on_request(cli: Any, tmp_path: Path) -> None:
     assert "rewarm: " in called.err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        ("check missing.yaml", "does not exist"),
+        ("run missing.yaml", "does not exist"),
+        ("run missing.yaml --dry-run", "does not exist"),
+        ("prepare missing.yaml", "does not exist"),
+        ("init --base missing --new missing.jsonl", "is no causal language model"),
+        ("init --base missing", "--new"),
+        ("init --base missing --new missing.jsonl --output .", "--output '.' is a folder: name a file in it"),
+        ("status missing", "no run directory"),
+        ("report missing", "no run directory"),
+        ("gate missing --max-forget 1%", "holds no report.json"),
+        ("gate missing --max-forget many", "give a share"),
+        ("evaluate missing --on missing", "no run directory"),
+        ("compare missing other", "holds no report.json"),
+        ("compare missing", "at least two run directories"),
+        ("methods missing", "no folder of methods"),
+        ("demo --output 1 --train-bas", "Did you mean '--train-base'"),
+    ],
+)
+def test_every_verb_says_what_is_wrong_as_one_object(
+    arguments: str, part: str, cli: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    called = cli(*arguments.split(), "--json")
+    assert (called.code, called.err) == (3, "")
+    found = called.json()
+    assert (set(found), found["exit_code"]) == ({"error", "exit_code"}, 3)
+    assert part in found["error"]
+    assert not list(tmp_path.iterdir())
+
+
 def test_errors_are_one_object_with_json(cli: Any, write_plan: WritePlan, tmp_path: Path) -> None:
     called = cli("run", write_plan(tmp_path, sequence_len=64), "--json")
     assert called.code == 3

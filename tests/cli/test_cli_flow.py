@@ -171,9 +171,3 @@ def test_methods_lists_every_slot_with_options(cli: Any) -> None:
     assert "2308.04014" in found["schedules"]["rewarm"]["paper"]
     assert list(cli("methods", "schedules", "--json").json()) == ["schedules"]
     assert "Did you mean 'schedules'?" in cli("methods", "schedule").err
-
-
-def test_the_demos_forecast_writes_nothing(cli: Any, tmp_path: Path) -> None:
-    found = cli("demo", "--dry-run", "--json", "--output", tmp_path / "demo").json()
-    assert [leg["name"] for leg in found["legs"] if leg["run"] == ""] == ["stage-1-facts", "stage-2-code"]
-    assert not list(tmp_path.iterdir())

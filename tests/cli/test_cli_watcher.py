@@ -18,6 +18,8 @@ import pytest
 from rewarm.cli import watcher
 from rewarm.cli.verb import Manner
 from rewarm.cli.watcher import Watcher
+from rewarm.river.directory import RunDirectory
+from rewarm.training import journal
 from rewarm.types import Stopped
 
 COMMAND = "from rewarm.cli import main\nmain()"
@@ -116,9 +118,9 @@ def start(python: Callable[..., Any], plan: Path) -> tuple[subprocess.Popen[str]
     """A run in a process of its own that has begun to train, and its directory."""
     run = plan.parent / "run"
     process = python(COMMAND, "run", plan)
-    journal = run / "training" / "stage-1-update" / "journal.jsonl"
+    steps = run / "training" / "stage-1-update" / "journal.jsonl"
     deadline = time.monotonic() + 60
-    while not journal.is_file() or journal.stat().st_size == 0:
+    while not steps.is_file() or steps.stat().st_size == 0:
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -134,7 +136,9 @@ def test_sigterm_saves_and_the_same_command_goes_on(
     beside = cli("status", run, "--json").json()
     assert beside["state"] == "running"
     assert [(leg["state"], leg["steps"]) for leg in beside["legs"]] == [("running", 500)]
-    assert "another rewarm process runs" in cli("run", plan).err
+    refused = cli("run", plan)
+    assert refused.code == 3
+    assert "another rewarm process runs" in refused.err
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (1, "")
@@ -151,3 +155,12 @@ def test_sigterm_saves_and_the_same_command_goes_on(
     finished = cli("run", plan, "--quiet")
     assert finished.code == 0, finished.err
     assert cli("status", run, "--json").json()["state"] == "done"
+    (tmp_path / "unbroken").mkdir()
+    assert cli("run", write_plan(tmp_path / "unbroken", stages=[stage], save_steps=10_000, eval_every=0)).code == 0
+    assert weights(run) == weights(tmp_path / "unbroken" / "run")
+    assert journal.read(run / "training" / "stage-1-update" / "journal.jsonl")[-1]["step"] == 500
+
+
+def weights(run: Path) -> str:
+    """The hash of the final weights that the ledger of a run holds."""
+    return str(RunDirectory(run).finished()["stage-1-update"]["weights_sha256"])

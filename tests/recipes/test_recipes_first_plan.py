@@ -94,6 +94,14 @@ def test_a_text_under_another_name_is_found(base: str, tmp_path: Path, words: An
     assert "text_field of new: the field with the longest texts; also in its rows: title, id" in text
 
 
+def test_a_line_break_in_a_field_name_does_not_end_the_comment(base: str, tmp_path: Path, words: Any) -> None:
+    rows = [{"body": words(number, 40), "a\nbase: other": "x"} for number in range(100)]
+    (tmp_path / "new.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    text = first_plan(base, [str(tmp_path / "new.jsonl")], [], "r")
+    assert yaml.safe_load(text)["base"] == base
+    assert "also in its rows: a base: other\n" in text
+
+
 def test_a_single_document_cannot_be_held_out(base: str, tmp_path: Path) -> None:
     (tmp_path / "book.txt").write_text("a long book " * 1000)
     with pytest.raises(UserError, match="holds 1 documents: too few to hold some out"):

@@ -192,15 +192,13 @@ def test_tokens_are_near_before_preparing_and_exact_after(
     assert {name: after[name].trainable for name in after} == {name: inputs.trainable_tokens(name) for name in after}
 
 
-def test_a_tokenizer_of_another_base_is_not_taken(
-    scratch_plan: ScratchPlan, tiny_tokenizer_folder: Path, tmp_path: Path
-) -> None:
-    plan = from_values(scratch_plan())
+def test_a_tokenizer_of_another_base_is_not_taken(scratch_plan: ScratchPlan, tiny_tokenizer_folder: Path) -> None:
+    values = scratch_plan()
+    plan = from_values(values)
     run = RunDirectory(plan.directory)
     run.claim(plan)
     make_inputs(plan, run)
     assert all(corpus.counted for corpus in forecast(plan).corpora)
-    values = scratch_plan()
     values["base"]["tokenizer"] = str(tiny_tokenizer_folder)
     assert not any(corpus.counted for corpus in planned(values)[1].corpora)
 
