@@ -29,7 +29,8 @@ LEVELS = (
     ("report",),
     ("river",),
     ("recipes", "launch"),
-    ("cli", "__main__"),
+    ("cli",),
+    ("__main__",),
 )
 LEVEL = {name: number for number, level in enumerate(LEVELS) for name in level}
 FILES = sorted(PACKAGE.rglob("*.py"))
