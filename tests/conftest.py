@@ -6,7 +6,9 @@ import copy
 import json
 import os
 import random
-from collections.abc import Callable, Iterable
+import shutil
+import subprocess
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -143,3 +145,23 @@ def scratch_plan(
         return plan | changes
 
     return values
+
+
+@pytest.fixture
+def mount_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
+    """A function: MiB -> the folder of a file system of that size. Skips where none may be mounted (root may)."""
+    folder = tmp_path / "small"
+    mount = shutil.which("mount")
+    if mount is None or os.geteuid() != 0:
+        pytest.skip("a small file system needs the right to mount one")
+
+    def make(mebibytes: int) -> Path:
+        folder.mkdir()
+        command = [mount, "-t", "tmpfs", "-o", f"size={mebibytes}m", "tmpfs", str(folder)]
+        if subprocess.run(command, capture_output=True, check=False).returncode:
+            pytest.skip("a small file system needs the right to mount one")
+        return folder
+
+    yield make
+    if os.path.ismount(folder):
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)  # memory maps of the run may still be open

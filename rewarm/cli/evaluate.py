@@ -41,7 +41,7 @@ def evaluate(manner: Manner, model: _Model, on: _On) -> Answer:
     from rewarm.types import UserError
 
     plan = RunDirectory(on).resolved()
-    run = RunDirectory(on, Path(plan.prepared_dir) if plan.prepared_dir else None)
+    run = RunDirectory.of(plan, on)
     with Watcher(manner) as watcher, tempfile.TemporaryDirectory() as folder:
         inputs = read_inputs(plan, run)
         base = scored(run, BASE, inputs.watch_documents)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -47,7 +46,7 @@ def _prepared(plan: Plan, watcher: Watcher) -> Answer:
     from rewarm.river.directory import RunDirectory
     from rewarm.river.inputs import make_inputs
 
-    run = RunDirectory(plan.directory, Path(plan.prepared_dir) if plan.prepared_dir else None)
+    run = RunDirectory.of(plan)
     with run.locked():
         # Without it a run would take the tokenizer of the base that this plan may have had before.
         run.claim(plan)

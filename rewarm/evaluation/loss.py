@@ -11,7 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import torch
 from transformers import PreTrainedModel
 
 from rewarm.evaluation.intervals import DocumentLosses
@@ -28,7 +27,6 @@ def document_losses(
     store: Store,
     documents: Indices,
     seq_len: int,
-    precision: torch.dtype = torch.float32,
     done: Callable[[int], None] = lambda tokens: None,
 ) -> DocumentLosses:
     """Losses of `documents` of a store, in their order; independent of batching and of each other."""
@@ -42,8 +40,7 @@ def document_losses(
     for at in range(0, len(rows), per_batch):
         chosen = rows[at : at + per_batch]
         batch = pack([[segment for _, segment in row] for row in chosen], seq_len)
-        with torch.autocast(model.device.type, precision, enabled=precision != torch.float32):
-            losses_BT = objective.token_losses(batch).double().cpu().numpy()
+        losses_BT = objective.token_losses(batch).double().cpu().numpy()
         has_target_BT = (batch.targets_BT >= 0).numpy()
         for row, pieces in enumerate(chosen):
             start = 0

@@ -36,6 +36,11 @@ class RunDirectory:
         self.controls = root / "controls"
         self.ledger_file = root / "ledger.jsonl"
 
+    @classmethod
+    def of(cls, plan: Plan, root: Path | None = None) -> RunDirectory:
+        """The directory of a plan, with the prepared tokens where the plan keeps them; `root` if it was moved."""
+        return cls(root or plan.directory, Path(plan.prepared_dir) if plan.prepared_dir else None)
+
     def training(self, leg: str) -> Path:
         """Checkpoints and journal of a leg."""
         return self.root / "training" / leg

@@ -92,7 +92,7 @@ def forecast(plan: Plan, timed: bool = False) -> Forecast:
     check_files(plan)
     if plan.compile:
         check_compiler()
-    run = RunDirectory(plan.directory, Path(plan.prepared_dir) if plan.prepared_dir else None)
+    run = RunDirectory.of(plan)
     model, tokenizer = _base(plan, run)
     if tokenizer is not None:
         check_vocabulary(model, tokenizer)

@@ -36,7 +36,7 @@ def run(plan: Plan, hooks: Hooks | None = None, command: str | None = None) -> R
     """
     hooks = hooks or Hooks()
     command = command or " ".join(sys.argv)
-    directory = RunDirectory(plan.directory, _prepared(plan))
+    directory = RunDirectory.of(plan)
     control_plans = _control_plans(plan)
     with directory.locked():
         directory.claim(plan)
@@ -60,16 +60,12 @@ def report(root: Path, hooks: Hooks | None = None) -> Result:
     Neither the corpora's own files nor the base are needed. UserError when the run has not scored its base yet.
     """
     plan = RunDirectory(root).resolved()
-    directory = RunDirectory(root, _prepared(plan))
+    directory = RunDirectory.of(plan, root)
     inputs = read_inputs(plan, directory)
     planned = legs(plan, inputs.trainable_tokens)
     read_samples(inputs, directory, planned, (hooks or Hooks()).tell)
     controls = _controls(_control_plans(plan), directory, inputs)
     return _report(plan, directory, inputs, planned, controls, " ".join(sys.argv))
-
-
-def _prepared(plan: Plan) -> Path | None:
-    return Path(plan.prepared_dir) if plan.prepared_dir else None
 
 
 def _control_plans(plan: Plan) -> dict[str, Plan]:

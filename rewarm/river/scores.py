@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
 from transformers import PreTrainedModel
 
 from rewarm.evaluation.intervals import DocumentLosses
@@ -17,7 +16,6 @@ def score(
     model: PreTrainedModel,
     inputs: Inputs,
     folder: Path,
-    precision: torch.dtype = torch.float32,
     tell: Tell = silent,
 ) -> dict[str, DocumentLosses]:
     """Losses on every watch corpus, computed unless `folder` already holds them."""
@@ -34,7 +32,7 @@ def score(
                 done += tokens
                 tell(f"score {folder.name} on {corpus}", min(done, total), total, "tokens")
 
-            losses = document_losses(model, store, documents, inputs.plan.seq_len, precision, count)
+            losses = document_losses(model, store, documents, inputs.plan.seq_len, done=count)
             tell(f"score {folder.name} on {corpus}", total, total, "tokens")
             save(losses, file)
         found[corpus] = load(file)

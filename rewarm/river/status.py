@@ -119,7 +119,7 @@ def _before_the_first_leg(run: RunDirectory, plan: Plan) -> str:
     if not (run.tokenizer / "tokenizer.json").is_file():
         return "no text is prepared"
     tokenizer = TextTokenizer(run.tokenizer)
-    prepared = Path(plan.prepared_dir) if plan.prepared_dir else run.prepared
+    prepared = RunDirectory.of(plan, run.root).prepared
     names = used_corpora(plan)
     count = sum(_is_prepared(plan, name, tokenizer, prepared) for name in names)
     return f"{count} of {len(names)} corpora are prepared, no leg has begun"

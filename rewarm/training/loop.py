@@ -118,7 +118,7 @@ def train(
             meter.pause(partial(_save, leg, step, model, optimizer, meter))
         if outcome.stopped:
             break
-    meter.close()
+    meter.clock()
     outcome.steps, outcome.seconds = step, meter.seconds
     return outcome
 
@@ -185,7 +185,7 @@ class _Meter:
         if not self.is_logged(step - 1):
             return
         mean = sum(self.pending()) / len(self._losses)
-        self._clock()
+        self.clock()
         spent = self.seconds - self._logged_seconds
         entry = {
             "step": step,
@@ -205,15 +205,12 @@ class _Meter:
 
     def pause(self, action: Callable[[], None]) -> None:
         """Runs an action without counting its time as training."""
-        self._clock()
+        self.clock()
         action()
         self._since = time.perf_counter()
 
-    def close(self) -> None:
-        """Stops the clock."""
-        self._clock()
-
-    def _clock(self) -> None:
+    def clock(self) -> None:
+        """Adds the time since the clock was last read to the seconds of training."""
         now = time.perf_counter()
         self.seconds += now - self._since
         self._since = now

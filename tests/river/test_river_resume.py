@@ -9,7 +9,7 @@ import random
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from rewarm.river.train import Hooks
 from rewarm.training import journal
 from rewarm.types import Stopped, StorageError, UserError
 
+MountDisk = Callable[[int], Path]
 MakeValues = Callable[..., dict[str, Any]]
 STAGES: list[dict[str, Any]] = [
     {"name": "law", "data": "law", "replay": {"from": "old", "share": 0.25}},
@@ -214,16 +215,9 @@ def test_optimizer_state_that_is_gone_is_no_reset(from_scratch: MakeValues, tmp_
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 12 MiB, where root may mount one."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    mount = shutil.which("mount")
-    command = [mount or "mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(folder)]
-    if mount is None or os.geteuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode:
-        pytest.skip("a small file system needs the right to mount one")
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)  # memory maps of the run may still be open
+def small_disk(mount_disk: MountDisk) -> Path:
+    """A file system of 12 MiB."""
+    return mount_disk(12)
 
 
 @pytest.mark.parametrize(
