@@ -104,7 +104,7 @@ class Plan(Options):
     batch_tokens: PositiveCount = 16_384
     micro_batch_tokens: PositiveCount | None = None
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    compile: bool = False
+    compile: Annotated[bool | Literal["auto"], Field(union_mode="left_to_right")] = "auto"
     workers: Annotated[int, Field(ge=1)] | None = None
 
     weight_decay: Annotated[float, Field(ge=0)] = 0.1

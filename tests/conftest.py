@@ -8,6 +8,7 @@ import os
 import random
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ import pytest
 # Tiny products are made ten times faster by one thread, and results do not depend on the machine.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+# What is measured about the machine is measured once for all tests, and not left in the user's folder.
+os.environ.setdefault("REWARM_CACHE", str(Path(tempfile.gettempdir()) / f"rewarm-tests-{os.getuid()}"))
 os.environ.setdefault("TRANSFORMERS_OFFLINE", "1")
 
 Words = Callable[[int, int], str]

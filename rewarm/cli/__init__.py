@@ -8,6 +8,7 @@ or the input is wrong.
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import os
 import pkgutil
@@ -55,7 +56,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = list(sys.argv[1:] if arguments is None else arguments)
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     sys.excepthook = _defect(given)
-    sys.exit(call(given))
+    code = call(given)
+    # Python would search the libraries for garbage once more before it leaves: half a second after `rewarm check`.
+    gc.freeze()
+    sys.exit(code)
 
 
 def call(given: list[str]) -> int:
@@ -67,7 +71,9 @@ def call(given: list[str]) -> int:
     except UserError as error:
         return _failed(given, str(error), WRONG)
     except (Stopped, StorageError, OSError, RuntimeError, MemoryError) as error:
-        return _failed(given, str(error) or type(error).__name__, FAILED)
+        # A note says what went wrong besides, such as a save that failed while the leg ended by another error.
+        notes: list[str] = getattr(error, "__notes__", [])
+        return _failed(given, " ".join([str(error) or type(error).__name__, *notes]), FAILED)
     except KeyboardInterrupt:
         return _failed(given, _INTERRUPTION, FAILED)
     if answer == _INTERRUPTED:

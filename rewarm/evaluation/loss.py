@@ -1,25 +1,30 @@
 """The loss of a model on watch documents: nats and bytes per document, so that any total or interval follows.
 
 A document longer than a row is scored in windows. Its first token is predicted only when the tokenizer puts BOS
-before it; the bytes counted are all of the document's. Shapes: D documents, B rows, T positions.
+before it; the bytes counted are all of the document's. Every window is a row of its own beside others of nearly its
+length: attention then needs no mask, and costs what the windows' own lengths ask for.
+
+Shapes: D documents, B rows, T positions.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from transformers import PreTrainedModel
 
 from rewarm.evaluation.intervals import DocumentLosses
-from rewarm.tokens.order import Indices
-from rewarm.tokens.packing import fit, pack
+from rewarm.evaluation.passes import batch_tokens, length_batches
+from rewarm.tokens.order import Indices, Segment
+from rewarm.tokens.packing import NO_TARGET, pack, windows
 from rewarm.tokens.shards import Store
 from rewarm.training.objective import Objective
-
-SCORING_TOKENS = 8192
+from rewarm.types import Batch
 
 
 def document_losses(
@@ -35,34 +40,40 @@ def document_losses(
     model.eval()
     nats_D = np.zeros(len(documents), np.float64)
     tokens_D = np.zeros(len(documents), np.int64)
-    rows = fit(store, documents, seq_len)
-    per_batch = max(1, SCORING_TOKENS // seq_len)
-    for at in range(0, len(rows), per_batch):
-        chosen = rows[at : at + per_batch]
-        batch = pack([[segment for _, segment in row] for row in chosen], seq_len)
-        losses_BT = objective.token_losses(batch).double().cpu().numpy()
-        has_target_BT = (batch.targets_BT >= 0).numpy()
-        for row, pieces in enumerate(chosen):
-            start = 0
-            for document, segment in pieces:
-                span = slice(start, start + segment.length)
-                nats_D[document] += losses_BT[row, span].sum()
-                tokens_D[document] += has_target_BT[row, span].sum()
-                start += segment.length
+    pieces = [
+        (index, window) for index, document in enumerate(documents) for window in windows(store, document, seq_len)
+    ]
+    pieces.sort(key=lambda piece: -piece[1].length)
+    for start, end in length_batches([window.length for _, window in pieces], batch_tokens(model)):
+        batch = _rows([window for _, window in pieces[start:end]])
+        losses_BT = objective.token_losses(batch).double().cpu()
+        owners_B = [index for index, _ in pieces[start:end]]
+        np.add.at(nats_D, owners_B, losses_BT.sum(dim=1).numpy())
+        np.add.at(tokens_D, owners_B, (batch.targets_BT != NO_TARGET).sum(dim=1).numpy())
         done(batch.num_targets)
     model.train(was_training)
     return DocumentLosses(nats_D=nats_D, bytes_D=np.asarray(store.bytes[documents], np.int64), tokens_D=tokens_D)
 
 
+def _rows(segments: Sequence[Segment]) -> Batch:
+    """One window per row. Positions go on through the padding behind it, so that a row is one document to the model."""
+    packed = pack([[segment] for segment in segments], segments[0].length)
+    positions_BT = torch.arange(segments[0].length).expand_as(packed.positions_BT)
+    return dataclasses.replace(packed, positions_BT=positions_BT.contiguous())
+
+
 def save(losses: DocumentLosses, file: Path) -> None:
     """Writes per-document losses; the file appears only when complete."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_suffix(".partial")
-    with partial.open("wb") as opened:
-        np.savez(opened, nats=losses.nats_D, bytes=losses.bytes_D, tokens=losses.tokens_D)
-        opened.flush()
-        os.fsync(opened.fileno())
-    partial.replace(file)
+    partial = file.with_name(f"{file.name}.{os.getpid()}.partial")  # runs that share a folder may write at once
+    try:
+        with partial.open("wb") as opened:
+            np.savez(opened, nats=losses.nats_D, bytes=losses.bytes_D, tokens=losses.tokens_D)
+            opened.flush()
+            os.fsync(opened.fileno())
+        partial.replace(file)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def load(file: Path) -> DocumentLosses:

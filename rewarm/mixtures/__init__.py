@@ -5,12 +5,18 @@ Laws: the shares sum to 1 at any progress; the realised share over a stage is wi
 
 from abc import abstractmethod
 from collections.abc import Mapping
+from typing import ClassVar
 
 from rewarm.methods import Method
 
 
 class Mixture(Method):
-    """Slot: the share of tokens per corpus as a function of progress."""
+    """Slot: the share of tokens per corpus as a function of progress.
+
+    A mixture is `constant` when its shares do not depend on progress; its draw is then found without asking each step.
+    """
+
+    constant: ClassVar[bool] = False
 
     @abstractmethod
     def shares(self, progress: float, weights: Mapping[str, float]) -> dict[str, float]:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
 import torch
 from transformers import PreTrainedModel
 
@@ -16,8 +15,10 @@ from rewarm.quantities import size
 from rewarm.river.directory import RunDirectory
 from rewarm.river.legs import LegPlan
 from rewarm.river.sampling import CorpusForecast
+from rewarm.training.cross_entropy import CHUNK_BYTES, MIN_ROWS
 from rewarm.training.machine import micro_batch_tokens
-from rewarm.training.objective import CHUNK_BYTES, MIN_ROWS
+from rewarm.training.memory import memory_available
+from rewarm.training.saving import ROOM
 
 LIBRARY_BYTES = 600_000_000
 """What the process holds before the first weight, measured."""
@@ -106,7 +107,8 @@ def memory(work: Work) -> Need:
 
     State: 16 bytes per parameter (weight, gradient, two moments). Activations of one micro-batch: 4 bytes * tokens *
     (layers * (16 * width + 4 * inner width) + row length), for what each layer keeps for its backward pass and the mask
-    that holds documents apart. Logits: three chunks of them.
+    that holds documents apart. Logits: three chunks of them. Copy to save from: 12 bytes per parameter of the host's
+    memory, only where there is room: a run does without it, so it never makes a run too large.
     """
     config = work.model.config
     width = int(getattr(config, "hidden_size", 0))
@@ -116,25 +118,14 @@ def memory(work: Work) -> Need:
     parts = {
         "weights and optimizer": 16 * work.parameters,
         "activations": 4 * micro_batch_tokens(work.plan) * (layers * (16 * width + 4 * inner) + work.plan.seq_len),
-        "logits": 3 * max(CHUNK_BYTES, 4 * MIN_ROWS * vocabulary),
+        "logits": 2 * max(CHUNK_BYTES, 4 * MIN_ROWS * vocabulary),
     }
     remedy = "Lower micro_batch_tokens or seq_len, or take a smaller base"
     if torch.cuda.is_available():
         free, _ = torch.cuda.mem_get_info()
         return Need("GPU memory", sum(parts.values()), int(free), "free", parts, remedy)
     parts["libraries"] = LIBRARY_BYTES
-    return Need("memory", sum(parts.values()), _memory_available(), "available", parts, remedy)
-
-
-def _memory_available() -> int:
-    """Bytes this process may still take: the machine's, or its container's where that has a limit (cgroup v2)."""
-    free = int(psutil.virtual_memory().available)
-    group = Path("/sys/fs/cgroup")
-    try:
-        limit = (group / "memory.max").read_text().strip()
-        used = int((group / "memory.current").read_text())
-        kept = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
-    except OSError:
-        return free
-    # Files read once count as used, and are given up first.
-    return min(free, int(limit) - used + int(kept["inactive_file"])) if limit.isdecimal() else free
+    available, copy = memory_available(), 12 * work.parameters
+    if sum(parts.values()) + ROOM * copy <= available:
+        parts["copy to save from"] = copy
+    return Need("memory", sum(parts.values()), available, "available", parts, remedy)

@@ -90,7 +90,7 @@ def forecast(plan: Plan, timed: bool = False) -> Forecast:
     With `timed`, a small model makes a few steps to see how long they take.
     """
     check_files(plan)
-    if plan.compile:
+    if plan.compile is True:
         check_compiler()
     run = RunDirectory.of(plan)
     model, tokenizer = _base(plan, run)

@@ -42,7 +42,7 @@ class Inputs:
 
     def trainable_tokens(self, corpus: str) -> int:
         """Tokens of a corpus that may be trained on."""
-        return int(self.stores[corpus].lengths[self.train_documents[corpus]].sum())
+        return self.stores[corpus].tokens_of(self.train_documents[corpus])
 
     def stream(self, corpus: str) -> DocumentStream:
         """The corpus's training documents as an endless shuffled stream."""

@@ -139,7 +139,7 @@ def _measure_base(plan: Plan, directory: RunDirectory, inputs: Inputs, hooks: Ho
             flops_per_token=flops_per_token(model, plan.seq_len),
             width=int(getattr(model.config, "hidden_size", 256)),
         )
-    score(model, inputs, directory.evaluations / BASE, tell=hooks.tell_or_stop)
+    score(model, inputs, directory.evaluations / BASE, hooks.tell_or_stop, found)
 
 
 def _base_is_scored(directory: RunDirectory, inputs: Inputs) -> bool:

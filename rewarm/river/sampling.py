@@ -1,6 +1,6 @@
 """How much text a corpus holds: counted in its store when it is prepared, otherwise estimated from a sample.
 
-The sample is a few megabytes, taken from the beginnings of files spread over the corpus. What the files hold besides
+The sample is 300 kB, taken from the beginnings of files spread over the corpus. What the files hold besides
 text (other fields, syntax, compression) is measured on the same sample; Parquet says itself how many rows it has.
 """
 
@@ -31,7 +31,7 @@ from rewarm.tokens.shards import Store
 from rewarm.tokens.tokenizer import TextTokenizer
 from rewarm.types import BadRows, Document, UserError
 
-SAMPLE_BYTES = 2_000_000
+SAMPLE_BYTES = 300_000
 SAMPLED_FILES = 8
 SAMPLED_WHOLE_FILES = 64
 TOKENISED_CHARACTERS = 200_000

@@ -23,8 +23,11 @@ from rewarm.training.optimizer import AdamWOptions, Optimizer
 from rewarm.types import Batch
 
 TIMED_PARAMETERS = 300_000_000
-TIMED_SECONDS = 4.0
-"""A micro-batch that would take longer is timed with fewer rows."""
+TIMED_SECONDS = 0.25
+"""A micro-batch that would take longer is timed with fewer rows, or a beginning of one: two rows tell a token's time to
+a few percent, and `rewarm check` is to answer at once."""
+FEWEST_TOKENS = 64
+LIMIT_SECONDS = 0.05
 ASSUMED_MATMUL_SHARE = 0.4
 SCORING_SHARE = 1 / 3
 """A forward pass is a third of the work of a training step (Kaplan et al., arXiv 2001.08361)."""
@@ -74,29 +77,30 @@ def pace(work: Work) -> Pace:
     plan, parameters = work.plan, work.parameters
     precision = choose_precision(plan.precision)
     width = int(getattr(work.model.config, "hidden_size", 256))
-    limit = matmul_rate(micro_batch_tokens(plan), width, precision)
+    limit = matmul_rate(micro_batch_tokens(plan), width, precision, LIMIT_SECONDS)
     token = flops_per_token(work.model, plan.seq_len) / (limit * ASSUMED_MATMUL_SHARE)
     if parameters > TIMED_PARAMETERS:
         share = f"{ASSUMED_MATMUL_SHARE:.0%}"
         return Pace(token, 0.0, f"from FLOPs, at an assumed {share} of this machine's rate of matrix products")
-    most = max(1, int(TIMED_SECONDS / token / plan.seq_len))
-    rows = min(micro_batch_tokens(plan) // plan.seq_len, most)
+    most = min(micro_batch_tokens(plan), max(FEWEST_TOKENS, int(TIMED_SECONDS / token)))
+    rows, length = max(1, most // plan.seq_len), min(most, plan.seq_len)
     made = on_device(AutoModelForCausalLM.from_config(work.model.config, dtype=torch.float32))
-    return _timed(plan, made, rows, precision)
+    return _timed(plan, made, (rows, length), precision)
 
 
-def _timed(plan: Plan, model: PreTrainedModel, rows: int, precision: torch.dtype) -> Pace:
+def _timed(plan: Plan, model: PreTrainedModel, shape: tuple[int, int], precision: torch.dtype) -> Pace:
+    rows, length = shape
     vocabulary = int(model.get_input_embeddings().weight.shape[0])  # type: ignore[index]
-    tokens_BT = (torch.arange(rows * plan.seq_len) % vocabulary).view(rows, plan.seq_len)
-    positions_BT = torch.arange(plan.seq_len).repeat(rows, 1)
-    batch = Batch(tokens_BT, tokens_BT, positions_BT, rows * plan.seq_len)
+    tokens_BT = (torch.arange(rows * length) % vocabulary).view(rows, length)
+    positions_BT = torch.arange(length).repeat(rows, 1)
+    batch = Batch(tokens_BT, tokens_BT, positions_BT, rows * length)
     objective = Objective(model)
     options = AdamWOptions(plan.weight_decay, plan.adam_betas, plan.adam_epsilon, plan.max_grad_norm)
     optimizer = Optimizer(model, options)
     model.train()
     passes, updates = [], []
-    # The first round pays for memory and caches that later ones find ready.
-    for _ in range(3):
+    # The first round pays for memory and caches that the second finds ready.
+    for _ in range(2):
         start = _now(model)
         with torch.autocast(model.device.type, precision, enabled=precision != torch.float32):
             loss = objective.loss_sum(batch)
@@ -106,7 +110,7 @@ def _timed(plan: Plan, model: PreTrainedModel, rows: int, precision: torch.dtype
         optimizer.step(0.0)
         passes.append(middle - start)
         updates.append(_now(model) - middle)
-    return Pace(min(passes) / (rows * plan.seq_len), min(updates), f"{rows} rows timed on this machine")
+    return Pace(min(passes) / (rows * length), min(updates), f"{rows} x {length} tokens timed on this machine")
 
 
 def _now(model: PreTrainedModel) -> float:

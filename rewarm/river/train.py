@@ -74,7 +74,7 @@ def base_model(plan: Plan, inputs: Inputs, run: RunDirectory) -> PreTrainedModel
 
 def train_legs(inputs: Inputs, run: RunDirectory, planned: list[LegPlan], hooks: Hooks) -> None:
     """Trains, saves and scores every leg that the ledger does not call finished; raises Stopped when asked to stop."""
-    if inputs.plan.compile:
+    if inputs.plan.compile is True:
         check_compiler()
     rates = last_rates(planned)
     for leg in planned:
@@ -119,7 +119,8 @@ def _finish(
     tokens = leg.tokens(inputs.plan.batch_tokens)
     facts = {"leg": leg.name, "stage": leg.stage, "start": leg.start, "steps": leg.steps, "tokens": tokens}
     save_model(model, run.tokenizer, run.model(leg.name), json.dumps(facts))
-    score(model, inputs, run.evaluations / leg.name, tell=hooks.tell_or_stop)
+    weights = weights_hash(model)
+    score(model, inputs, run.evaluations / leg.name, hooks.tell_or_stop, weights)
     counts = rows.counts_before(leg.steps)
     run.record(
         "leg finished",
@@ -127,7 +128,7 @@ def _finish(
         seconds=seconds_of(run.training(leg.name)),
         rows={corpus: int(count) for corpus, count in zip(leg.shares, counts, strict=True)},
         trainable={corpus: inputs.trainable_tokens(corpus) for corpus in leg.shares},
-        weights_sha256=weights_hash(model),
+        weights_sha256=weights,
     )
 
 
@@ -240,7 +241,7 @@ def _loop_leg(inputs: Inputs, run: RunDirectory, leg: LegPlan, rows: StageRows, 
         log_every=max(1, min(50, leg.steps // 100)),
         save_steps=plan.save_steps or max(1, leg.steps // 10),
         save_total_limit=plan.save_total_limit,
-        compiled=plan.compile,
+        compile=plan.compile,
     )
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from rewarm.tokens.hashing import chunks
 from rewarm.tokens.order import DocumentStream
 from rewarm.tokens.packing import pack
 from rewarm.types import Batch
@@ -39,7 +40,11 @@ class StageRows:
 
     def counts_before(self, step: int) -> NDArray[np.int64]:
         """Rows drawn from each source (C,) before `step`."""
-        return np.bincount(self.source_SR[:step].ravel(), minlength=len(self.sources)).astype(np.int64)
+        drawn = self.source_SR[:step].reshape(-1)
+        counts = np.zeros(len(self.sources), np.int64)
+        for part in chunks(len(drawn)):  # bincount makes 8 bytes of each number
+            counts += np.bincount(drawn[part], minlength=len(self.sources))
+        return counts
 
     def batches(self, step: int, counts: NDArray[np.int64] | None = None) -> list[Batch]:
         """The micro-batches of a step; `counts` are the rows drawn before it, if known."""

@@ -2,29 +2,36 @@
 
 Both are functions of the documents' own hashes, so neither depends on the order of files or on a library's random
 numbers. Shapes: D documents, N chosen documents, T positions.
+
+A corpus of 10 million documents must fit beside a model: what is kept for each training document is its number and its
+place in the epoch, 8 bytes in all, and twice that while an epoch is shuffled; hashes and lengths stay on disk.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rewarm.tokens.hashing import Words, fraction, seed_of, shuffled
+from rewarm.tokens.hashing import Indices as Indices
+from rewarm.tokens.hashing import Words, chunks, fraction, index_dtype, seed_of, shuffled, shuffled_lean
 from rewarm.tokens.shards import Store
 from rewarm.types import UserError
 
 _HOLDOUT_SEED = seed_of("rewarm held-out split")
 _COPY_STEP = np.uint64(0x9E3779B97F4A7C15)
-Indices = NDArray[np.int64]
+_STRIDE = 256
+_WATCHED_BITS = 22
 
 
 def held_out(store: Store, share: float) -> NDArray[np.bool_]:
     """Which documents (D,) are held out: `share` of the groups, the same ones in every plan."""
-    chosen: NDArray[np.bool_] = fraction(np.asarray(store.groups), _HOLDOUT_SEED) < share
+    chosen = np.empty(len(store.groups), bool)
+    for part in chunks(len(chosen)):
+        chosen[part] = fraction(store.groups[part], _HOLDOUT_SEED) < share
     return chosen
 
 
@@ -33,20 +40,42 @@ def is_held_out(key: int, share: float) -> bool:
     return bool(fraction(np.array([key], np.uint64), _HOLDOUT_SEED)[0] < share)
 
 
+def numbers(chosen: NDArray[np.bool_]) -> Indices:
+    """The chosen documents' numbers (N,), ascending, of 4 bytes where they fit."""
+    found = np.empty(np.count_nonzero(chosen), index_dtype(len(chosen)))
+    at = 0
+    for part in chunks(len(chosen)):
+        here = part.start + np.flatnonzero(chosen[part])
+        found[at : at + len(here)] = here
+        at += len(here)
+    return found
+
+
 def watch_documents(store: Store, chosen: NDArray[np.bool_], tokens: int) -> Indices:
     """The held-out documents to score: at least one, at most `tokens` in all, each text once, in a fixed order."""
-    candidates = np.flatnonzero(chosen)
+    candidates = numbers(chosen)
     _, first = np.unique(store.hashes[candidates], return_index=True)
     candidates = candidates[np.sort(first)]
-    order = candidates[shuffled(np.asarray(store.hashes)[candidates], _HOLDOUT_SEED)]
-    total = np.cumsum(store.lengths[order])
+    order = candidates[shuffled(store.hashes[candidates], _HOLDOUT_SEED)]
+    total = np.cumsum(store.lengths_of(order))
     return order[: max(1, int(np.searchsorted(total, tokens, side="right")))]
 
 
 def training_documents(store: Store, chosen: NDArray[np.bool_], watched: NDArray[np.uint64]) -> tuple[Indices, int]:
     """Documents to train on, and how many more were left out because their text is watched in some corpus."""
-    copies = np.isin(np.asarray(store.hashes), watched) & ~chosen
-    return np.flatnonzero(~chosen & ~copies), int(copies.sum())
+    watched = np.sort(watched)
+    # A table of the hashes' upper bits rules out nearly every document, where a binary search would miss the cache.
+    shift = np.uint64(64 - _WATCHED_BITS)
+    suspect = np.zeros(1 << _WATCHED_BITS, bool)
+    suspect[watched >> shift] = True
+    left = ~chosen
+    for part in chunks(len(left)):
+        hashes = store.hashes[part]
+        maybe = np.flatnonzero(suspect[hashes >> shift])
+        at = np.searchsorted(watched, hashes[maybe])
+        left[part.start + maybe[watched[np.minimum(at, len(watched) - 1)] == hashes[maybe]]] = False
+    documents = numbers(left)
+    return documents, len(left) - int(np.count_nonzero(chosen)) - len(documents)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,37 +87,88 @@ class Segment:
 
 
 def _apart(hashes: Words) -> Words:
-    """A key of its own for each copy of a text: with one key, all copies would follow each other in every epoch."""
+    """What to add to the key of each copy of a text: with one key, all copies would follow each other in every epoch.
+
+    0 for the first copy, so that documents without copies keep their hash as their key.
+    """
     by_hash = np.argsort(hashes, kind="stable")
     ordered = hashes[by_hash]
     places = np.arange(len(hashes), dtype=np.uint64)
     first_of_its_text = np.ones(len(hashes), bool)
     first_of_its_text[1:] = ordered[1:] != ordered[:-1]
-    copy = places - np.maximum.accumulate(np.where(first_of_its_text, places, np.uint64(0)))
-    keys = np.empty_like(hashes)
-    keys[by_hash] = ordered + copy * _COPY_STEP
-    return keys
+    added = np.empty_like(places)
+    added[by_hash] = (places - np.maximum.accumulate(np.where(first_of_its_text, places, np.uint64(0)))) * _COPY_STEP
+    return added
+
+
+class _Epoch:
+    """The order (N,) of a stream's documents in one epoch, and where every `_STRIDE`-th of them starts."""
+
+    def __init__(self, store: Store, order: Indices, number: int) -> None:
+        self.store = store
+        self.order = order
+        self.number = number
+        sums = np.zeros(-(-len(order) // _STRIDE) + 1, np.int64)
+        for part in chunks(len(order), 256 * _STRIDE):
+            starts = np.arange(0, part.stop - part.start, _STRIDE)
+            at = part.start // _STRIDE + 1
+            sums[at : at + len(starts)] = np.add.reduceat(store.lengths_of(order[part]), starts)
+        self.starts = np.cumsum(sums)
+
+    def around(self, offset: int) -> tuple[list[int], list[int]]:
+        """The documents near a token of the epoch, and where each of them starts, with the end appended."""
+        block = int(np.searchsorted(self.starts, offset, side="right")) - 1
+        documents = self.order[block * _STRIDE : (block + 1) * _STRIDE]
+        ends = self.starts[block] + np.cumsum(self.store.lengths_of(documents))
+        return documents.tolist(), [int(self.starts[block]), *ends.tolist()]
 
 
 class DocumentStream:
-    """Documents of a store end to end, reshuffled each epoch; any position is found without reading what precedes."""
+    """Documents of a store end to end, reshuffled each epoch; any position is found without reading what precedes.
+
+    `documents` (N,) ascend.
+    """
 
     def __init__(self, store: Store, documents: Indices, seed: int, name: str) -> None:
         self.store = store
         self.documents = documents
         self.seed = seed_of(seed, name)
-        self.tokens = int(store.lengths[documents].sum())
+        self.tokens = store.tokens_of(documents)
         if self.tokens == 0:
             raise UserError(f"corpus '{name}' has no document left to train on: all are held out or watched elsewhere")
-        self._keys = _apart(np.asarray(store.hashes)[documents])
-        self._epoch = lru_cache(maxsize=2)(self._shuffle)
+        repeated = store.repeated().astype(documents.dtype)  # of one type, or `documents` would be copied to search it
+        at = np.minimum(np.searchsorted(documents, repeated), len(documents) - 1)
+        self._copies = at[documents[at] == repeated]
+        self._added = _apart(store.hashes[documents[self._copies]])
+        self._epoch: _Epoch | None = None
+        self._near: tuple[int, list[int], list[int]] = (-1, [], [])
 
-    def _shuffle(self, epoch: int) -> tuple[Indices, Indices]:
-        """Documents of an epoch in order (N,), and where each starts, with the end appended (N+1,)."""
-        order = self.documents[shuffled(self._keys, seed_of(self.seed, epoch))]
-        starts = np.zeros(len(order) + 1, np.int64)
-        np.cumsum(self.store.lengths[order], out=starts[1:])
-        return order, starts
+    def _keys(self, places: NDArray[np.int64]) -> Words:
+        """The keys (K,) of the documents at some places of `documents`, which ascend."""
+        keys: Words = self.store.hashes[self.documents[places]]
+        first, last = np.searchsorted(self._copies, (places[0], places[-1] + 1))
+        copies = self._copies[first:last]
+        at = np.searchsorted(places, copies)
+        there = places[at] == copies
+        keys[at[there]] += self._added[first:last][there]
+        return keys
+
+    def _order(self, epoch: int) -> _Epoch:
+        """The order of an epoch; that of the one before is dropped first, so that never two are held."""
+        if self._epoch is None or self._epoch.number != epoch:
+            self._epoch = None
+            order = shuffled_lean(self._keys, self.documents, seed_of(self.seed, epoch))
+            self._epoch = _Epoch(self.store, order, epoch)
+        return self._epoch
+
+    def _find(self, epoch: int, offset: int) -> tuple[int, int, int]:
+        """The document that holds a token of an epoch, where in the document it stands, and the document's length."""
+        known, documents, starts = self._near
+        if known != epoch or not starts[0] <= offset < starts[-1]:
+            documents, starts = self._order(epoch).around(offset)
+            self._near = (epoch, documents, starts)
+        at = bisect_right(starts, offset) - 1
+        return documents[at], offset - starts[at], starts[at + 1] - starts[at]
 
     def row(self, index: int, length: int) -> list[Segment]:
         """Row `index` of the endless stream cut into rows of `length` tokens."""
@@ -96,12 +176,9 @@ class DocumentStream:
         remaining = length
         segments: list[Segment] = []
         while remaining:
-            epoch, offset = divmod(position, self.tokens)
-            order, starts = self._epoch(epoch)
-            at = int(np.searchsorted(starts, offset, side="right")) - 1
-            inside = offset - int(starts[at])
-            take = min(remaining, int(starts[at + 1]) - offset)
-            segments.append(Segment(self.store.ids(int(order[at]), inside, inside + take + 1), take))
+            document, inside, whole = self._find(*divmod(position, self.tokens))
+            take = min(remaining, whole - inside)
+            segments.append(Segment(self.store.ids(document, inside, inside + take + 1), take))
             position += take
             remaining -= take
         return segments

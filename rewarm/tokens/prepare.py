@@ -9,25 +9,31 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from rewarm.corpora import Corpus
 from rewarm.corpora.faults import check_budget
-from rewarm.tokens.hashing import text_hash
+from rewarm.tokens.hashing import Words, text_hash, text_hashes
 from rewarm.tokens.shards import FORMAT, Store, StoreWriter
 from rewarm.tokens.tokenizer import TextTokenizer
 from rewarm.types import BadRows, Document, StorageError, UserError
 
 BLOCK_CHARACTERS = 1_000_000
+ENCODERS = 2
+"""Blocks encoded at a time: while the ids of one are copied, on one core, the other keeps the rest of them busy."""
 
 Tell = Callable[[str, float, float | None, str], None]
 """Progress: what is being done, how far, of how much (None: unknown), in which unit."""
 
-Encoded = tuple[list[Any], list[int], list[int], list[int]]
+Encoded = tuple[NDArray[Any], NDArray[np.int64], NDArray[np.int64], Words, Words]
 
 
 def silent(label: str, done: float, total: float | None, unit: str) -> None:
@@ -78,18 +84,17 @@ def _alone_in(root: Path) -> Iterator[None]:
 
 def _write(name: str, corpus: Corpus, tokenizer: TextTokenizer, folder: Path, bad_limit: float, tell: Tell) -> None:
     bad = BadRows()
-    with StoreWriter(folder, tokenizer.dtype) as writer, ThreadPoolExecutor(1) as pool:
-        pending: Future[Encoded] | None = None
+    with StoreWriter(folder, tokenizer.dtype) as writer, ThreadPoolExecutor(ENCODERS) as pool:
+        pending: deque[Future[Encoded]] = deque()
         grouped = corpus.holdout_by is None
         for block in _blocks(corpus.read(bad)):
             grouped = grouped or any(corpus.holdout_by in document.meta for document in block)
-            upcoming = pool.submit(_encode, block, corpus.holdout_by, tokenizer)
-            if pending is not None:
-                writer.add(*pending.result())
+            pending.append(pool.submit(_encode, block, corpus.holdout_by, tokenizer))
+            if len(pending) > ENCODERS:
+                writer.add_flat(*pending.popleft().result())
                 tell(f"tokenise {name}", writer.tokens, None, "tokens")
-            pending = upcoming
-        if pending is not None:
-            writer.add(*pending.result())
+        while pending:
+            writer.add_flat(*pending.popleft().result())
         check_budget(name, bad, bad_limit)
         if not grouped:
             raise UserError(
@@ -132,6 +137,6 @@ def group_key(document: Document, group_field: str | None) -> int:
 
 def _encode(block: list[Document], group_field: str | None, tokenizer: TextTokenizer) -> Encoded:
     texts = [document.text for document in block]
-    hashes = [text_hash(text) for text in texts]
-    groups = hashes if group_field is None else [group_key(document, group_field) for document in block]
-    return tokenizer.encode(texts), [len(text.encode()) for text in texts], hashes, groups
+    hashes, sizes = text_hashes(texts)
+    groups = hashes if group_field is None else np.array([group_key(one, group_field) for one in block], np.uint64)
+    return *tokenizer.encode_flat(texts), sizes, hashes, groups

@@ -2,8 +2,8 @@
 
 A store is a folder. `tokens-NNNNN.bin` hold the documents' ids end to end (a document never spans two shards);
 `offsets.bin` (D+1 uint64) says where each document starts in the whole; `bytes.bin` (D uint32), `hashes.bin` and
-`groups.bin` (D uint64) give each document's UTF-8 size, text hash and held-out key. The folder appears under its
-name only when complete.
+`groups.bin` (D uint64) give each document's UTF-8 size, text hash and held-out key; `repeated.bin` (int64) numbers the
+documents whose text occurs more than once. The folder appears under its name only when complete.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import shutil
+from bisect import bisect_right
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -21,10 +22,12 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from rewarm.tokens.hashing import Indices, Words, chunks
 from rewarm.types import StorageError, UserError
 
 SHARD_TOKENS = 1 << 28
 FORMAT = 1
+REPEATED = "repeated.bin"
 _COLUMNS = {"offsets": np.uint64, "bytes": np.uint32, "hashes": np.uint64, "groups": np.uint64}
 
 
@@ -63,23 +66,48 @@ class StoreWriter:
         self, ids: Sequence[NDArray[Any]], sizes: Sequence[int], hashes: Sequence[int], groups: Sequence[int]
     ) -> None:
         """Appends documents: their ids, UTF-8 sizes, text hashes and held-out keys."""
+        lengths = np.array([len(document) for document in ids], np.int64)
+        joined = np.concatenate(ids) if len(ids) else np.zeros(0, self.dtype)
+        words = (np.array(column, np.uint64) for column in (hashes, groups))
+        self.add_flat(joined, lengths, np.array(sizes, np.int64), *words)
+
+    def add_flat(
+        self, ids: NDArray[Any], lengths: NDArray[np.int64], sizes: NDArray[np.int64], hashes: Words, groups: Words
+    ) -> None:
+        """Appends D documents whose ids (N,) stand end to end: the number of ids of each and its columns, all (D,)."""
+        ends = np.cumsum(lengths)
         try:
-            for document in ids:
-                if self._shards[-1]["tokens"] and self._shards[-1]["tokens"] + len(document) > self.shard_tokens:
-                    self._close_shard()
-                    self._open_shard()
-                data = document.astype(self.dtype, copy=False).tobytes()
-                self._shard.write(data)
-                self._digest.update(data)
-                self._shards[-1]["tokens"] += len(document)
-            ends = self.tokens + np.cumsum([len(document) for document in ids], dtype=np.uint64)
-            for name, column in (("offsets", ends), ("bytes", sizes), ("hashes", hashes), ("groups", groups)):
-                self._files[name].write(np.asarray(column, dtype=_COLUMNS[name]).tobytes())
+            self._write_ids(ids.astype(self.dtype, copy=False), ends)
+            for name, column in (
+                ("offsets", self.tokens + ends),
+                ("bytes", sizes),
+                ("hashes", hashes),
+                ("groups", groups),
+            ):
+                self._files[name].write(np.asarray(column).astype(_COLUMNS[name], copy=False).data)
         except OSError as error:
             raise StorageError(f"could not write tokens to '{self.partial}': {error}") from error
-        self.documents += len(ids)
-        self.tokens = int(ends[-1]) if len(ends) else self.tokens
-        self.text_bytes += sum(sizes)
+        self.documents += len(lengths)
+        self.tokens += len(ids)
+        self.text_bytes += int(sizes.sum())
+
+    def _write_ids(self, ids: NDArray[Any], ends: NDArray[np.int64]) -> None:
+        """Writes whole documents into the open shard while it has room for them, then into the next."""
+        document = start = 0
+        while document < len(ends):
+            held = self._shards[-1]["tokens"]
+            fitting = int(np.searchsorted(ends, start + self.shard_tokens - held, side="right"))
+            if held == 0:
+                fitting = max(fitting, document + 1)
+            if fitting <= document:
+                self._close_shard()
+                self._open_shard()
+                continue
+            data = ids[start : int(ends[fitting - 1])].data
+            self._shard.write(data)
+            self._digest.update(data)
+            self._shards[-1]["tokens"] += len(data)
+            document, start = fitting, int(ends[fitting - 1])
 
     def _close_shard(self) -> None:
         _close(self._shard)
@@ -109,6 +137,7 @@ class StoreWriter:
             "documents": self.documents,
             "tokens": self.tokens,
             "bytes": self.text_bytes,
+            "repeated": write_repeated(self.partial),
             "shards": self._shards,
         }
         (self.partial / "manifest.json").write_text(json.dumps(self.manifest, indent=1), encoding="utf-8")
@@ -121,6 +150,33 @@ def _close(file: BinaryIO) -> None:
     file.flush()
     os.fsync(file.fileno())
     file.close()
+
+
+def write_repeated(folder: Path) -> int:
+    """Writes the numbers of the documents of a store whose text occurs more than once; returns how many they are."""
+    file = folder / "hashes.bin"
+    found = _repeated(np.memmap(file, np.uint64, mode="r") if file.stat().st_size else np.zeros(0, np.uint64))
+    with (folder / REPEATED).open("wb") as out:
+        out.write(found.astype(np.int64).data)
+        out.flush()
+        os.fsync(out.fileno())
+    return len(found)
+
+
+def _repeated(hashes: Words, at_once: int = 1 << 22) -> Indices:
+    """Places, ascending, of the values that occur more than once; sorts about `at_once` of them at a time."""
+    passes = np.uint64(-(-max(1, len(hashes)) // at_once))
+    found = []
+    for number in range(int(passes)):
+        here = np.concatenate([
+            part.start + np.flatnonzero((hashes[part] >> np.uint64(32)) * passes >> np.uint64(32) == number)
+            for part in chunks(len(hashes))
+        ] or [np.zeros(0, np.int64)])  # fmt: skip
+        order = np.argsort(hashes[here])
+        ordered = hashes[here[order]]
+        same = ordered[1:] == ordered[:-1]
+        found.append(here[order[np.append(same, False) | np.insert(same, 0, False)]] if len(here) else here)
+    return np.sort(np.concatenate(found))
 
 
 class Store:
@@ -140,7 +196,7 @@ class Store:
             self._mapped(shard["file"], np.dtype(self.manifest["dtype"]), size)
             for shard, size in zip(self.manifest["shards"], sizes, strict=True)
         ]
-        self._starts = np.cumsum([0, *sizes])
+        self._starts = [0, *np.cumsum(sizes).tolist()]
 
     def _column(self, name: str) -> NDArray[Any]:
         return self._mapped(f"{name}.bin", np.dtype(_COLUMNS[name]), self.documents + (name == "offsets"))
@@ -153,12 +209,27 @@ class Store:
                 f"'{file}' holds {size} bytes, and its manifest says {count * dtype.itemsize}: the prepared corpus is "
                 f"damaged. Delete the folder '{self.folder}'; it is made again from the corpus"
             )
-        return np.memmap(file, dtype=dtype, mode="r", shape=(count,)) if count else np.zeros(0, dtype)
+        # A plain array over the map: slices of a `memmap` itself take five times as long.
+        return np.memmap(file, dtype=dtype, mode="r", shape=(count,)).view(np.ndarray) if count else np.zeros(0, dtype)
 
     @property
     def lengths(self) -> NDArray[np.int64]:
         """Tokens of each document, shape (D,)."""
         return np.diff(self.offsets).astype(np.int64)
+
+    def lengths_of(self, documents: Indices) -> NDArray[np.int64]:
+        """Tokens of each of some documents, shape (N,)."""
+        lengths: NDArray[np.uint64] = self.offsets[1:][documents] - self.offsets[documents]
+        return lengths.astype(np.int64)
+
+    def tokens_of(self, documents: Indices) -> int:
+        """Tokens of some documents together."""
+        return sum(int(self.lengths_of(documents[part]).sum()) for part in chunks(len(documents)))
+
+    def repeated(self) -> Indices:
+        """Documents, ascending, whose text occurs more than once in the store; older stores have no list of them."""
+        count = self.manifest.get("repeated")
+        return _repeated(self.hashes) if count is None else self._mapped(REPEATED, np.dtype(np.int64), count)
 
     @property
     def hash(self) -> str:
@@ -170,8 +241,8 @@ class Store:
         first = int(self.offsets[document])
         end = int(self.offsets[document + 1])
         # The last shard may be empty, and so may a document after its end.
-        shard = min(int(np.searchsorted(self._starts, first, side="right")), len(self._shards)) - 1
-        base = first - int(self._starts[shard])
+        shard = min(bisect_right(self._starts, first), len(self._shards)) - 1
+        base = first - self._starts[shard]
         length = end - first
         stop = length if stop is None else min(stop, length)
         return self._shards[shard][base + start : base + stop]

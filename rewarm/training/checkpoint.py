@@ -24,11 +24,17 @@ from rewarm.training.optimizer import Optimizer, Policy
 from rewarm.types import StorageError, UserError
 
 MARKER = "complete.json"
+State = dict[str, dict[str, Tensor]]
+"""File (without its ending) -> name -> tensor."""
 
 
-def write(
-    folder: Path, step: int, model: nn.Module, optimizer: Optimizer, key: str, pending: Sequence[float] = ()
-) -> Path:
+def state_of(model: nn.Module, optimizer: Optimizer) -> State:
+    """What a checkpoint holds, by file: weights, optimizer and random state. The first two are the live tensors."""
+    weights = {name: parameter.detach() for name, parameter in model.named_parameters()}
+    return {"weights": weights, "optimizer": optimizer.state(), "random": _random_state()}
+
+
+def write(folder: Path, step: int, state: State, key: str, pending: Sequence[float] = ()) -> Path:
     """Saves `checkpoint-<step>` in `folder`; StorageError (with everything saved before whole) when it cannot.
 
     `pending` are the losses of the steps not yet in the journal, so that a resumed journal equals an unbroken one.
@@ -38,11 +44,7 @@ def write(
     shutil.rmtree(partial, ignore_errors=True)
     try:
         partial.mkdir(parents=True)
-        _save(partial / "weights.safetensors", dict(model.named_parameters()))
-        _save(partial / "optimizer.safetensors", optimizer.state())
-        _save(partial / "random.safetensors", _random_state())
-        files = sorted(file.name for file in partial.iterdir())
-        digests = {name: _digest(partial / name) for name in files}
+        digests = {f"{name}.safetensors": _save(partial / f"{name}.safetensors", state[name]) for name in sorted(state)}
         _write_marker(partial, {"step": step, "key": key, "pending": list(pending), "sha256": digests})
         _sync_folder(partial)
         shutil.rmtree(target, ignore_errors=True)
@@ -57,10 +59,14 @@ def write(
     return target
 
 
-def _save(file: Path, tensors: dict[str, Tensor]) -> None:
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, file)
+def _save(file: Path, tensors: dict[str, Tensor]) -> str:
+    """Writes and flushes a file; its digest."""
+    save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, file)
+    # Read again while it lies in memory: a tenth more than hashing alone. SHA-256 is twice as fast as BLAKE2b here.
+    digest = _digest(file)
     with file.open("rb") as written:
         os.fsync(written.fileno())
+    return digest
 
 
 def _write_marker(folder: Path, values: dict[str, Any]) -> None:

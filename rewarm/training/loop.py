@@ -18,10 +18,11 @@ from transformers import PreTrainedModel
 
 from rewarm.schedules import Schedule
 from rewarm.tokens.loader import StageRows
-from rewarm.training import checkpoint
+from rewarm.training import checkpoint, compiling
 from rewarm.training.journal import Journal
 from rewarm.training.objective import Objective
 from rewarm.training.optimizer import Optimizer, RateProbe
+from rewarm.training.saving import Saver
 from rewarm.types import Batch, StreamState
 
 RATE_TOLERANCE = 1e-3
@@ -53,7 +54,7 @@ class Leg:
     log_every: int = 10
     save_steps: int | None = None
     save_total_limit: int = 2
-    compiled: bool = False
+    compile: compiling.Asked = False
 
 
 @dataclass(slots=True)
@@ -92,45 +93,51 @@ def train(
     torch.manual_seed(leg.seed)
     step, pending = checkpoint.restore(newest, model, optimizer) if newest is not None else (0, [])
     journal = Journal(leg.folder / "journal.jsonl", step)
-    objective = Objective(model, leg.compiled)
-    meter = _Meter(leg, journal, tell, pending)
+    objective = _objective(model, leg, outcome.notes)
+    meter, guard = _Meter(leg, journal, tell, pending), _Guard(leg.name, model.device)
     model.train()
-    for batches in _from(leg.rows, step):
-        rate = leg.schedule.rate(step, leg.rows.steps, leg.peak, leg.past)
-        loss, norm = _accumulate(objective, optimizer, batches, leg.precision)
-        probe = optimizer.probe() if meter.is_logged(step) else None
-        if not bool(torch.isfinite(norm) & torch.isfinite(loss)):
-            raise NonFinite(
-                f"{leg.name}: step {step} has loss {float(loss):.4g} and gradient norm {float(norm):.4g}; the update "
-                "was not made. The same plan would come to this step again: lower learning_rate in another output_dir"
-            )
-        optimizer.step(rate)
-        if probe is not None:
-            _check_rate(leg, step, rate, probe)
-        step += 1
-        meter.add(step, loss, norm, rate)
-        for item in due:
-            if step % item.every == 0 and leg.rows.steps - step > item.every // 2:
-                meter.pause(partial(item.action, model, step))
-                model.train()
-        outcome.stopped = stop() and step < leg.rows.steps
-        if outcome.stopped or step == leg.rows.steps or (leg.save_steps and step % leg.save_steps == 0):
-            meter.pause(partial(_save, leg, step, model, optimizer, meter))
-        if outcome.stopped:
-            break
-    meter.clock()
+    with Saver(leg.folder, leg.key, leg.save_total_limit, journal, outcome.notes) as saver:
+        for batches in _from(leg.rows, step):
+            rate = leg.schedule.rate(step, leg.rows.steps, leg.peak, leg.past)
+            loss, norm = _accumulate(objective, optimizer, batches, leg.precision)
+            guard.watch(step, loss, norm)
+            probe = None
+            if meter.is_logged(step):
+                guard.check()
+                probe = optimizer.probe()
+            optimizer.step(rate, guard.bad)
+            if probe is not None:
+                _check_rate(leg, step, rate, probe)
+            step += 1
+            meter.add(step, loss, norm, rate)
+            saver.check()
+            for item in due:
+                if step % item.every == 0 and leg.rows.steps - step > item.every // 2:
+                    guard.check()
+                    meter.pause(partial(item.action, model, step))
+                    model.train()
+            outcome.stopped = stop() and step < leg.rows.steps
+            if outcome.stopped or step == leg.rows.steps or (leg.save_steps and step % leg.save_steps == 0):
+                guard.check()
+                meter.pause(partial(saver.save, step, model, optimizer, meter.pending()))
+            if outcome.stopped:
+                break
+        meter.clock()
     outcome.steps, outcome.seconds = step, meter.seconds
     return outcome
 
 
+def _objective(model: PreTrainedModel, leg: Leg, notes: list[str]) -> Objective:
+    objective = Objective(model)
+    rows = leg.rows
+    tokens = rows.source_SR.size * rows.seq_len
+    if rows.steps and compiling.pays(leg.compile, model, tokens, rows.seq_len, leg.precision):
+        compiling.try_compiling(objective, rows.batches(0)[0], leg.precision, leg.compile, notes)
+    return objective
+
+
 def _from(rows: StageRows, step: int) -> Iterator[list[Batch]]:
     return rows.iterate(step) if step < rows.steps else iter(())
-
-
-def _save(leg: Leg, step: int, model: PreTrainedModel, optimizer: Optimizer, meter: _Meter) -> None:
-    meter.journal.sync()
-    checkpoint.write(leg.folder, step, model, optimizer, leg.key, meter.pending())
-    checkpoint.prune(leg.folder, leg.save_total_limit, step)
 
 
 def _accumulate(
@@ -142,10 +149,41 @@ def _accumulate(
     total = torch.zeros((), dtype=torch.float64, device=device)
     for batch in batches:
         with torch.autocast(device.type, precision, enabled=precision != torch.float32):
-            loss = objective.loss_sum(batch)
-        (loss / max(1, num_targets)).backward()
+            loss = objective.loss_sum(batch, 1 / max(1, num_targets))
+        loss.backward()
         total += loss.detach()
-    return total / max(1, num_targets), optimizer.clip()
+    return total, optimizer.clip()
+
+
+class _Guard:
+    """Notices the first step whose loss or gradient is not finite, without making the device wait to be asked.
+
+    From that step on `bad` is 1 and keeps the optimizer from every update, until `check` looks and raises. On a CPU,
+    where asking costs nothing, that is at once.
+    """
+
+    def __init__(self, name: str, device: torch.device) -> None:
+        self.name = name
+        self.bad = torch.zeros((), device=device)
+        self._first = torch.zeros(3, dtype=torch.float64, device=device)
+
+    def watch(self, step: int, loss: Tensor, norm: Tensor) -> None:
+        """Takes note of a step (counted from 0) before its update."""
+        wrong = ~(torch.isfinite(norm) & torch.isfinite(loss))
+        now = torch.stack([loss.double(), norm.double(), loss.new_full((), step, dtype=torch.float64)])
+        self._first = torch.where(wrong & (self.bad == 0), now, self._first)
+        self.bad = torch.maximum(self.bad, wrong.to(self.bad.dtype))
+        if not loss.is_cuda:
+            self.check()
+
+    def check(self) -> None:
+        """NonFinite when a step was bad; the weights are those before it."""
+        if bool(self.bad):
+            loss, norm, step = self._first.tolist()
+            raise NonFinite(
+                f"{self.name}: step {step:.0f} has loss {loss:.4g} and gradient norm {norm:.4g}; the update was not "
+                "made. The same plan would come to this step again: lower learning_rate in another output_dir"
+            )
 
 
 def _check_rate(leg: Leg, step: int, planned: float, probe: RateProbe) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from rewarm.plan import Plan
-from rewarm.training import journal
+from rewarm.training import journal, products
 from rewarm.types import UserError
 
 CPU_MICRO_TOKENS = 4096
@@ -35,19 +35,27 @@ def on_device(model: PreTrainedModel) -> PreTrainedModel:
 def choose_precision(asked: str) -> torch.dtype:
     """The number format of the forward and backward pass: what the plan asks, or bf16 where the hardware has it.
 
-    On CPUs `auto` is fp32: bf16 was measured slower there. Weights, moments and losses are fp32 in any case.
+    On CPUs that is measured, once for a machine. Weights, moments and losses are fp32 in any case.
     """
     if asked == "fp32":
         return torch.float32
     if asked == "bf16":
         return torch.bfloat16
-    fast = torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
+    if torch.cuda.is_available():
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        fast = products.measured()["bf16"]
     return torch.bfloat16 if fast else torch.float32
 
 
+def has_compiler() -> bool:
+    """Whether torch.compile can work here: on CPUs it needs a C++ compiler."""
+    return choose_device().type != "cpu" or any(shutil.which(name) for name in ("g++", "c++", "clang++"))
+
+
 def check_compiler() -> None:
-    """UserError when `compile: true` cannot work here: on CPUs torch.compile needs a C++ compiler."""
-    if choose_device().type == "cpu" and not any(shutil.which(name) for name in ("g++", "c++", "clang++")):
+    """UserError when `compile: true` cannot work here."""
+    if not has_compiler():
         raise UserError("compile: true needs a C++ compiler (g++, clang++) on CPUs. Install one, or set compile: false")
 
 

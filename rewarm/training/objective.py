@@ -1,12 +1,15 @@
-"""The causal language-model loss, summed over targets, without ever holding the logits of a whole batch.
+"""The causal language-model loss of packed rows, summed over targets.
 
-Shapes: B rows, T positions, N targets, D width, V vocabulary.
+Shapes: B rows, T positions, N tokens (those with a target, after the body), D width, V vocabulary.
 """
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,12 +17,12 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from rewarm.tokens.packing import NO_TARGET
+from rewarm.training import documents
+from rewarm.training.attention import can_name_documents
+from rewarm.training.cross_entropy import LinearCrossEntropy, Workspace, chunk_losses, chunk_rows
+from rewarm.training.products import cache_folder, use_fastest
 from rewarm.types import Batch, UserError
 
-CHUNK_BYTES = 64 << 20
-"""Logits held at once: measured a third faster than 16 MiB (8192 ids, width 256, 2 cores), and no slower than more."""
-MIN_ROWS = 256
-"""With a large vocabulary, fewer rows than this pay more for adding up the head's gradient than for computing it."""
 ISOLATED = 1e-4
 """Hidden values of a document may differ by this much (relative) with what precedes it in its row; rounding only."""
 
@@ -27,65 +30,6 @@ _ISOLATING = (
     "rewarm packs documents into rows and needs a model that keeps them apart by position_ids, as Llama, Qwen, "
     "Mistral, Gemma, OLMo, Phi, GPT-NeoX and GPT-2 do"
 )
-
-
-def _chunk_rows(count: int, vocabulary: int) -> int:
-    return max(1, min(count, max(MIN_ROWS, CHUNK_BYTES // (4 * vocabulary))))
-
-
-class _ChunkedCrossEntropy(torch.autograd.Function):
-    """Sum of cross-entropies of `hidden_ND @ weight_VD.T + bias_V` against `targets_N`; the gradient is made beside
-    the loss, chunk by chunk, in one reused buffer. Products are made in the dtype of `hidden_ND`; the softmax and the
-    sums over chunks in fp32."""
-
-    @staticmethod
-    def forward(ctx: Any, hidden_ND: Tensor, weight_VD: Tensor, bias_V: Tensor | None, targets_N: Tensor) -> Tensor:
-        count, vocabulary = hidden_ND.shape[0], weight_VD.shape[0]
-        rows = _chunk_rows(count, vocabulary)
-        exact = torch.promote_types(weight_VD.dtype, torch.float32)
-        factor_VD = weight_VD.to(hidden_ND.dtype)
-        buffer = torch.empty((rows, vocabulary), dtype=hidden_ND.dtype, device=hidden_ND.device)
-        total = torch.zeros((), dtype=torch.float64, device=hidden_ND.device)
-        grad_hidden_ND = torch.empty_like(hidden_ND)
-        grad_weight_VD = torch.zeros_like(weight_VD, dtype=exact) if ctx.needs_input_grad[1] else None
-        grad_bias_V = torch.zeros_like(bias_V, dtype=exact) if bias_V is not None and ctx.needs_input_grad[2] else None
-        for start in range(0, count, rows):
-            hidden = hidden_ND[start : start + rows]
-            targets = targets_N[start : start + rows, None]
-            logits = torch.mm(hidden, factor_VD.t(), out=buffer[: hidden.shape[0]]).to(exact)
-            if bias_V is not None:
-                logits += bias_V
-            normaliser = torch.logsumexp(logits, dim=1, keepdim=True)
-            total += (normaliser - logits.gather(1, targets)).sum(dtype=torch.float64)
-            slopes = logits.sub_(normaliser).exp_()
-            slopes.scatter_add_(1, targets, torch.full_like(targets, -1, dtype=slopes.dtype))
-            if grad_bias_V is not None:
-                grad_bias_V += slopes.sum(0)
-            slopes = slopes.to(hidden.dtype)
-            torch.mm(slopes, factor_VD, out=grad_hidden_ND[start : start + rows])
-            if grad_weight_VD is not None:
-                _add_product(grad_weight_VD, slopes.t(), hidden)
-        ctx.save_for_backward(grad_hidden_ND, grad_weight_VD, grad_bias_V)
-        return total.float()
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        hidden, weight, bias = ctx.saved_tensors
-        scale = grads[0]
-        return (
-            hidden.mul_(scale),
-            None if weight is None else weight.mul_(scale),
-            None if bias is None else bias.mul_(scale),
-            None,
-        )
-
-
-def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
-    """total += left @ right, the sum in `total`'s own dtype: adding up in bf16 would lose small parts."""
-    if total.dtype == left.dtype:
-        total.addmm_(left, right)
-    else:
-        total += torch.mm(left, right)
 
 
 @contextmanager
@@ -137,63 +81,90 @@ def check_isolation(model: PreTrainedModel) -> None:
 class Objective:
     """The loss of a batch under a model: nats summed over its targets.
 
-    A model whose head is not plain falls back to its own logits, at the memory that costs. With `compiled` both passes
-    go through torch.compile, which needs a C++ compiler on CPUs. UserError for a model that mixes packed
-    documents.
+    A model whose head is not plain falls back to its own logits, at the memory that costs; one whose attention cannot
+    be given documents, to a mask over pairs of positions. UserError for a model that mixes packed documents.
     """
 
-    def __init__(self, model: PreTrainedModel, compiled: bool = False) -> None:
+    def __init__(self, model: PreTrainedModel) -> None:
+        if model.device.type == "cpu":
+            use_fastest()
         check_isolation(model)
         self.model = model
         self.chunked = has_plain_head(model)
-        self._whole: Callable[..., Any] = torch.compile(model) if compiled and not self.chunked else model
-        self._body: Callable[..., Any] = torch.compile(model.base_model) if compiled else model.base_model
+        self.names_documents = can_name_documents(model)
+        self._workspace = Workspace()
+        self.run_eagerly()
+
+    def run_eagerly(self) -> None:
+        """From now on passes run as the model is written."""
+        self.compiled = False
+        self._whole: Callable[..., Any] = self.model
+        self._body: Callable[..., Any] = self.model.base_model
+
+    def compile(self) -> None:
+        """From now on passes go through torch.compile, which needs a C++ compiler on CPUs; the first one is slow."""
+        # torch's cache does not see that an operator of ours changed, so that each version has its own.
+        version = hashlib.sha256(Path(documents.__file__).read_bytes()).hexdigest()[:8]
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder() / f"compiled-{version}"))
+        self.compiled = True
+        if self.chunked:
+            self._body = torch.compile(self.model.base_model)
+        else:
+            self._whole = torch.compile(self.model)
 
     def _inputs(self, batch: Batch) -> dict[str, Any]:
         device = self.model.device
-        return {
+        found: dict[str, Any] = {
             "input_ids": batch.tokens_BT.to(device, non_blocking=True),
             "position_ids": batch.positions_BT.to(device, non_blocking=True),
             "use_cache": False,
         }
+        if self.names_documents:
+            bounds = documents.document_bounds(batch.positions_BT).to(device, non_blocking=True)
+            if self.compiled:  # the one size that changes from batch to batch: not worth compiling for each
+                torch._dynamo.maybe_mark_dynamic(bounds, 3)
+            found["attention_mask"] = bounds
+        return found
 
-    def loss_sum(self, batch: Batch) -> Tensor:
-        """Nats summed over the batch's targets, a scalar with its gradient."""
-        targets_BT = batch.targets_BT.to(self.model.device, non_blocking=True)
+    def loss_sum(self, batch: Batch, scale: float = 1.0) -> Tensor:
+        """`scale` x the nats summed over the batch's targets, a scalar with its gradient."""
+        targets_N = batch.targets_BT.to(self.model.device, non_blocking=True).flatten()
         if not self.chunked:
             logits_BTV = self._whole(**self._inputs(batch)).logits
-            return torch.nn.functional.cross_entropy(
-                logits_BTV.flatten(0, 1).float(),
-                targets_BT.flatten(),
-                ignore_index=NO_TARGET,
-                reduction="sum",
+            return scale * torch.nn.functional.cross_entropy(
+                logits_BTV.flatten(0, 1).float(), targets_N, ignore_index=NO_TARGET, reduction="sum"
             )
-        hidden_BTD = self._body(**self._inputs(batch)).last_hidden_state
-        chosen_N = (targets_BT.flatten() != NO_TARGET).nonzero()[:, 0]
-        hidden_ND = hidden_BTD.flatten(0, 1).index_select(0, chosen_N)
-        # Inside the function nothing is cast by autocast; without this the head would be the one fp32 product left.
+        hidden_ND, head_VD, bias_V, chosen_N = self._before_head(batch, targets_N)
+        result: Tensor = LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
+            hidden_ND, head_VD, bias_V, targets_N.index_select(0, chosen_N), scale, self._workspace
+        )
+        return result
+
+    def _before_head(self, batch: Batch, targets_N: Tensor) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
+        """Hidden states of the tokens with a target, the head's weight and bias, and which tokens those are."""
+        hidden_ND = self._body(**self._inputs(batch)).last_hidden_state.flatten(0, 1)
+        chosen_N = (targets_N != NO_TARGET).nonzero()[:, 0]
+        hidden_ND = hidden_ND.index_select(0, chosen_N)
+        # What follows is not cast by autocast; without this the head would be the one fp32 product left.
         if torch.is_autocast_enabled(hidden_ND.device.type):
             hidden_ND = hidden_ND.to(torch.get_autocast_dtype(hidden_ND.device.type))
         head: torch.nn.Linear = self.model.get_output_embeddings()
-        result: Tensor = _ChunkedCrossEntropy.apply(  # type: ignore[no-untyped-call]
-            hidden_ND, head.weight, head.bias, targets_BT.flatten().index_select(0, chosen_N)
-        )
-        return result
+        return hidden_ND, head.weight, head.bias, chosen_N
 
     @torch.no_grad()
     def token_losses(self, batch: Batch) -> Tensor:
         """Nats of every target (B, T) in fp32; 0 where there is none."""
-        targets_BT = batch.targets_BT.to(self.model.device)
-        flat_N = targets_BT.flatten()
-        losses = torch.zeros(flat_N.shape, dtype=torch.float32, device=flat_N.device)
+        targets_N = batch.targets_BT.to(self.model.device).flatten()
         if not self.chunked:
             logits_NV = self._whole(**self._inputs(batch)).logits.flatten(0, 1).float()
-            losses = torch.nn.functional.cross_entropy(logits_NV, flat_N, ignore_index=NO_TARGET, reduction="none")
-            return losses.view_as(targets_BT)
-        hidden_ND = self._body(**self._inputs(batch)).last_hidden_state.flatten(0, 1)
-        head: torch.nn.Linear = self.model.get_output_embeddings()
-        chosen_N = (flat_N != NO_TARGET).nonzero()[:, 0]
-        for part in chosen_N.split(_chunk_rows(len(chosen_N), head.weight.shape[0])):
-            logits = head(hidden_ND.index_select(0, part)).float()
-            losses[part] = torch.nn.functional.cross_entropy(logits, flat_N[part], reduction="none")
-        return losses.view_as(targets_BT)
+            losses_N = torch.nn.functional.cross_entropy(logits_NV, targets_N, ignore_index=NO_TARGET, reduction="none")
+            return losses_N.view_as(batch.targets_BT)
+        losses_N = torch.zeros(targets_N.shape, dtype=torch.float32, device=targets_N.device)
+        hidden_ND, head_VD, bias_V, chosen_N = self._before_head(batch, targets_N)
+        factor_VD = head_VD.to(hidden_ND.dtype)
+        rows = chunk_rows(len(chosen_N), len(head_VD))
+        for part_N, hidden in zip(chosen_N.split(rows), hidden_ND.split(rows), strict=True):
+            logits = self._workspace.logits(len(hidden), head_VD)
+            found_N1, _ = chunk_losses(logits, hidden, factor_VD, bias_V, targets_N[part_N, None])
+            losses_N[part_N] = found_N1[:, 0].float()
+        return losses_N.view_as(batch.targets_BT)

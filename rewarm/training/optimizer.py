@@ -50,8 +50,10 @@ class Optimizer:
         """Clips the gradients to the plan's norm in place; the norm before clipping (a scalar, on the device)."""
         return torch.nn.utils.clip_grad_norm_(list(self.named.values()), self.options.max_grad_norm, foreach=True)
 
-    def step(self, rate: float) -> None:
-        """One update at `rate`; gradients are released afterwards."""
+    def step(self, rate: float, skip: Tensor | None = None) -> None:
+        """One update at `rate`, unless `skip` (a float on the device) is 1; gradients are released afterwards."""
+        # AdamW's kernel reads this by itself, so that nobody has to wait for the device to know.
+        self.adamw.found_inf = skip  # type: ignore[attr-defined]
         for group in self.adamw.param_groups:
             group["lr"] = rate
         self.adamw.step()

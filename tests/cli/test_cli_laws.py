@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import time
 from pathlib import Path
@@ -123,3 +124,30 @@ def test_an_error_that_nobody_foresaw_is_a_sentence_and_code_1(python: Any, tmp_
     assert (process.returncode, json.loads(out)["exit_code"], err) == (1, 1, "")
     process = python(code, "--debug")
     assert "Traceback" in process.communicate(timeout=60)[1]
+
+
+def test_a_note_of_an_error_is_told_with_it(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as a save that failed while the leg ended by another error."""
+    import rewarm.report.result
+
+    def broken(run: Path) -> None:
+        error = RuntimeError("The loss is no number.")
+        error.add_note("A checkpoint could not be written.")
+        raise error
+
+    monkeypatch.setattr(rewarm.report.result, "read", broken)
+    called = cli("gate", "x", "--max-forget", "1%")
+    assert (called.code, called.err) == (1, "rewarm: The loss is no number. A checkpoint could not be written.\n")
+
+
+def test_a_verb_leaves_the_search_for_garbage_as_it_was(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """None of it while a short verb runs, whose time goes into loading libraries."""
+    import rewarm.methods
+
+    seen = []
+    known = rewarm.methods.known
+    monkeypatch.setattr(rewarm.methods, "known", lambda folder: seen.append(gc.isenabled()) or known(folder))
+    assert gc.isenabled()
+    assert cli("methods").code == 0
+    assert set(seen) == {False}
+    assert gc.isenabled()

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from rewarm.river import costs
+from rewarm.training import memory
 
 WritePlan = Callable[..., Path]
 COMMAND = "from rewarm.cli import main\nmain()"
@@ -21,12 +22,12 @@ def test_a_run_that_cannot_fit_the_memory(
     cli: Any, write_plan: WritePlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(costs.torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(costs.psutil, "virtual_memory", lambda: SimpleNamespace(available=5_000_000))
+    monkeypatch.setattr(memory.psutil, "virtual_memory", lambda: SimpleNamespace(available=5_000_000))
     plan = write_plan(tmp_path)
     called = cli("run", plan)
     assert (called.code, called.out) == (3, "")
-    # 600 MB of libraries, 201 MB of logits, and less than 3 MB of this model and its 256 tokens.
-    assert "memory: the run needs about 803 MB and 5 MB are available. Lower micro_batch_tokens" in called.err
+    # 600 MB of libraries, 67 MB of logits, and less than 3 MB of this model and its 256 tokens.
+    assert "memory: the run needs about 669 MB and 5 MB are available. Lower micro_batch_tokens" in called.err
     assert not (tmp_path / "run").exists()
     found = cli("check", plan, "--json").json()
     assert found["exit_code"] == 3

@@ -69,7 +69,7 @@ def test_many_batches_add_up_to_the_same(
 ) -> None:
     model = make_tiny("llama")
     whole = document_losses(model, store, np.arange(12), 16)
-    monkeypatch.setattr("rewarm.evaluation.loss.SCORING_TOKENS", 16)  # one row at a time
+    monkeypatch.setattr("rewarm.evaluation.passes._CPU_TOKENS", 16)  # one row at a time
     told: list[int] = []
     split = document_losses(model, store, np.arange(12), 16, done=told.append)
     assert split.nats_D == pytest.approx(whole.nats_D, rel=1e-5)

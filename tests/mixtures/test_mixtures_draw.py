@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rewarm.mixtures import Mixture
-from rewarm.mixtures.draw import _whole, draw
+from rewarm.mixtures.draw import _in_order_of, _whole, draw
 from rewarm.mixtures.fixed import Fixed
 
 GOLDEN = [[0, 0, 1, 1, 0], [1, 0, 0, 0, 1], [1, 0, 1, 0, 0]]
@@ -28,6 +28,13 @@ class Halves(Mixture):
     def shares(self, progress: float, weights: Mapping[str, float]) -> dict[str, float]:
         first, last = weights
         return {first: float(progress < 0.5), last: float(progress >= 0.5)}
+
+
+class Weights(Mixture):
+    """The weights at any progress, without saying that they are constant: every step is asked for."""
+
+    def shares(self, progress: float, weights: Mapping[str, float]) -> dict[str, float]:
+        return dict(weights)
 
 
 def counts(drawn: np.ndarray, corpora: int) -> np.ndarray:
@@ -116,3 +123,20 @@ def test_more_corpora_than_the_format_holds() -> None:
         draw(Fixed(), weights, 1, 1, 0)
     del weights["255"]
     assert draw(Fixed(), dict.fromkeys(weights, 1 / 255), 255, 1, 0).max() == 254
+
+
+@pytest.mark.parametrize("rows", [1, 5, 16])
+@pytest.mark.parametrize(
+    "parts", [(1,), (95, 5), (1, 1), (1, 1, 1), (7, 2, 1), (0.7345, 0.2655), (3.1, 4.2, 9.7, 0.03), (1,) * 40]
+)
+def test_constant_shares_are_drawn_as_if_each_step_were_asked_for(parts: tuple[float, ...], rows: int) -> None:
+    """Found by repeating what came before, and still the same to the last row, ties decided by rounding included."""
+    weights = {str(index): part / sum(parts) for index, part in enumerate(parts)}
+    assert np.array_equal(draw(Fixed(), weights, 9_000, rows, 2), draw(Weights(), weights, 9_000, rows, 2))
+
+
+def test_rows_whose_keys_differ_in_the_lowest_byte_only() -> None:
+    """Places by hand: 256 + 3 before 256 + 9, whatever their sources."""
+    keys = np.array([[265, 259, 7]], np.uint64)
+    assert _in_order_of(keys, np.array([[0, 1, 2]], np.uint8)).tolist() == [[2, 1, 0]]
+    assert _in_order_of(keys * np.uint64(256), np.array([[0, 1, 2]], np.uint8)).tolist() == [[2, 1, 0]]

@@ -2,7 +2,7 @@
 
 Called with the plan's file and the numbers of the operations (from 1) at which the attempts are killed; an attempt
 whose number is 0 runs to its end. Prints one line per attempt: the number of operations seen, or `killed`.
-Python tells an audit hook of every file opened, renamed or removed, so that the instants are exact and repeatable.
+Python tells an audit hook of every file opened, renamed or removed, so that the instants are exact.
 """
 
 from __future__ import annotations
@@ -30,8 +30,9 @@ def attempt(values: dict[str, Any], kill_at: int) -> int:
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
         nonlocal seen
         if event in EVENTS and root in str(arguments[0]):
-            seen = next(count)
-            if seen == kill_at:
+            number = next(count)  # not `seen`, which another thread may set before it is compared
+            seen = max(seen, number)
+            if number == kill_at:
                 os.kill(os.getpid(), signal.SIGKILL)
 
     sys.addaudithook(hook)

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rewarm.tokens.hashing import fraction, scrambled, seed_of, shuffled, text_hash
+from rewarm.tokens.hashing import chunks, fraction, scrambled, seed_of, shuffled, shuffled_lean, text_hash, text_hashes
 from rewarm.tokens.order import _HOLDOUT_SEED
 
 GOLDEN: dict[str, object] = {
@@ -70,3 +70,49 @@ def test_fractions_are_even() -> None:
     assert places.max() < 1.0
     counts = np.histogram(places, bins=20, range=(0, 1))[0]
     assert np.all(np.abs(counts - 5000) < 5 * np.sqrt(5000))
+
+
+def test_hashes_of_many_texts_are_the_hashes_of_each() -> None:
+    texts = ["", "ba", "größer ✓", "\ud800"]
+    hashes, sizes = text_hashes(texts)
+    assert hashes.tolist() == [text_hash(text) for text in texts]
+    assert sizes.tolist() == [0, 2, 12, 3]
+    assert [column.tolist() for column in text_hashes([])] == [[], []]
+
+
+def test_chunks_cover_every_place_once() -> None:
+    assert list(chunks(7, 3)) == [slice(0, 3), slice(3, 6), slice(6, 7)]
+    assert list(chunks(0)) == []
+
+
+@given(st.lists(st.sampled_from([0, 1, 2, 2**40, 2**40 + 1, 2**64 - 1]), min_size=1), st.integers(0, 2**64 - 1))
+def test_the_lean_shuffle_is_the_shuffle(keys: list[int], seed: int) -> None:
+    """Also where keys are the same; places and numbers need not be."""
+    words = np.array(keys, np.uint64)
+    for dtype in (np.int32, np.int64):
+        numbers = np.arange(len(keys), dtype=dtype) * 3 + 1
+        found = shuffled_lean(lambda places: words[places], numbers, seed)
+        assert found.dtype == dtype
+        assert found.tolist() == numbers[shuffled(words, seed)].tolist()
+
+
+def test_keys_whose_upper_bits_agree_are_ordered_by_all_their_bits() -> None:
+    """2**18 keys leave 46 bits of each: 100 pairs that differ below them are found among the rest."""
+    random = np.random.default_rng(0)
+    mixed = random.integers(0, 2**64, 1 << 18, dtype=np.uint64)
+    twins = random.permutation(1 << 18)[:200]
+    mixed[twins[:100]] = mixed[twins[100:]] ^ random.integers(1, 2**17, 100, dtype=np.uint64)
+    keys = unscrambled(mixed, 5)
+    assert np.array_equal(scrambled(keys, 5), mixed)
+    numbers = np.arange(1 << 18, dtype=np.int32)
+    assert np.array_equal(shuffled_lean(lambda places: keys[places], numbers, 5), np.argsort(mixed, kind="stable"))
+
+
+def unscrambled(words: np.ndarray, seed: int) -> np.ndarray:
+    """The inverse of `scrambled`: each step of SplitMix64 undone in turn."""
+    mixed = words ^ (words >> np.uint64(31)) ^ (words >> np.uint64(62))
+    mixed = mixed * np.uint64(pow(0x94D049BB133111EB, -1, 2**64))
+    mixed = mixed ^ (mixed >> np.uint64(27)) ^ (mixed >> np.uint64(54))
+    mixed = mixed * np.uint64(pow(0xBF58476D1CE4E5B9, -1, 2**64))
+    mixed = mixed ^ (mixed >> np.uint64(30)) ^ (mixed >> np.uint64(60))
+    return np.asarray(mixed - np.uint64((seed + 1) * 0x9E3779B97F4A7C15 % 2**64))

@@ -8,9 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from rewarm.tokens.hashing import text_hash
-from rewarm.tokens.order import DocumentStream, held_out, training_documents, watch_documents
+from rewarm.tokens.hashing import scrambled, seed_of, text_hash
+from rewarm.tokens.order import DocumentStream, held_out, is_held_out, training_documents, watch_documents
+from rewarm.tokens.shards import Store
 from rewarm.types import UserError
 
 
@@ -171,3 +174,65 @@ def test_empty_documents_take_no_place(make_store: Any) -> None:
 def test_nothing_to_train_on_is_an_error(make_store: Any) -> None:
     with pytest.raises(UserError, match="corpus 'new' has no document left to train on"):
         DocumentStream(make_store([[1]]), np.zeros(0, np.int64), 0, "new")
+
+
+def straightforward(store: Store, documents: np.ndarray, seed: int, name: str, epoch: int) -> list[int]:
+    """Documents of an epoch in order, by definition: sorted by scrambled hash, each copy of a text a key apart."""
+    seen: Counter[int] = Counter()
+    places = []
+    for document in documents.tolist():
+        text = int(store.hashes[document])
+        key = (text + seen[text] * 0x9E3779B97F4A7C15) % 2**64
+        seen[text] += 1
+        mixed = scrambled(np.array([key], np.uint64), seed_of(seed_of(seed, name), epoch))
+        places.append((int(mixed[0]), document))
+    return [document for _, document in sorted(places)]
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(st.tuples(st.integers(1, 9), st.sampled_from([0, 1, 5, 2**40, 2**63 + 1, 2**64 - 1])), min_size=1),
+    st.data(),
+)
+def test_the_order_is_that_of_the_definition(
+    make_store: Any, documents: list[tuple[int, int]], data: st.DataObject
+) -> None:
+    """Also with many copies, and with hashes that agree in their upper bits."""
+    lengths, hashes = zip(*documents, strict=True)
+    store = make_store([[index] * length for index, length in enumerate(lengths)], hashes=list(hashes))
+    chosen = np.array(sorted(data.draw(st.sets(st.sampled_from(range(len(documents))), min_size=1))))
+    stream = DocumentStream(store, chosen, 4, "new")
+    for epoch in (0, 2):
+        found = row_tokens(stream, epoch, stream.tokens)
+        expected = straightforward(store, chosen, 4, "new", epoch)
+        assert found == [document for document in expected for _ in range(lengths[document])]
+
+
+def test_a_larger_corpus_in_the_order_of_the_definition(make_store: Any) -> None:
+    """More documents than are looked at in one chunk, and than start between two places that are kept."""
+    count = 70_000
+    hashes = (np.arange(count) * 11 % 50_021).tolist()
+    store = make_store([[number % 7] * (1 + number % 3) for number in range(count)], hashes=hashes)
+    stream = DocumentStream(store, np.arange(0, count, 2), 1, "old")
+    expected = straightforward(store, np.arange(0, count, 2), 1, "old", 1)
+    tokens = [number % 7 for number in expected for _ in range(1 + number % 3)]
+    assert row_tokens(stream, 1, stream.tokens) == tokens
+    assert (
+        row_tokens(stream, (stream.tokens + 33_000) // 100, 100)
+        == (tokens * 2)[(stream.tokens + 33_000) // 100 * 100 - stream.tokens :][:100]
+    )
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_the_split_by_its_definition(make_store: Any, share: float) -> None:
+    """Watched are the lowest scrambled hashes; trained on is what has no watched text; both over chunk borders."""
+    count = 66_000
+    hashes = [text_hash(str(number % 60_000)) for number in range(count)]
+    store = make_store([[1]] * count, hashes=hashes)
+    mask = held_out(store, share)
+    assert mask.tolist() == [is_held_out(key, share) for key in hashes[:300]] + mask[300:].tolist()
+    watched = {hashes[0], hashes[65_999], *(hashes[index] for index in np.flatnonzero(mask))}
+    documents, copies = training_documents(store, mask, np.array(sorted(watched), np.uint64))
+    assert documents.tolist() == [number for number in range(count) if hashes[number] not in watched]
+    assert copies == count - mask.sum() - len(documents)
+    assert documents.dtype == np.int32

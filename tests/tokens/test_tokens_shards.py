@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rewarm.tokens.shards import Store, StoreWriter
+from rewarm.tokens.shards import Store, StoreWriter, _repeated
 from rewarm.types import StorageError, UserError
 
 
@@ -165,5 +165,36 @@ def test_a_damaged_store_is_refused(make_store: Any, numbered: Any, file: str) -
 
 def test_reading_copies_nothing(make_store: Any, numbered: Any) -> None:
     store = make_store(numbered(4, 5))
-    assert isinstance(store.ids(2), np.memmap)
+    assert np.shares_memory(store.ids(2), store.ids(2, 1))
     assert not store.ids(2).flags.writeable
+
+
+def test_repeated_texts_are_listed(make_store: Any) -> None:
+    """By hand: 7 stands at 0, 3 and 5, and 9 at 2 and 4; an older store, without the list, finds them itself."""
+    store = make_store([[1]] * 7, hashes=[7, 1, 9, 7, 9, 7, 2**63])
+    assert store.repeated().tolist() == [0, 2, 3, 4, 5]
+    del store.manifest["repeated"]
+    assert store.repeated().tolist() == [0, 2, 3, 4, 5]
+    assert make_store([[1]] * 3).repeated().tolist() == []
+    assert make_store([]).repeated().tolist() == []
+
+
+@pytest.mark.parametrize("at_once", [1, 100, 1 << 22])
+def test_repeated_texts_are_found_in_any_number_of_passes(at_once: int) -> None:
+    hashes = np.random.default_rng(0).integers(0, 2**64, 1000, dtype=np.uint64)
+    hashes[[3, 500, 999, 44]] = hashes[[700, 700, 2, 700]]
+    assert _repeated(hashes, at_once).tolist() == [2, 3, 44, 500, 700, 999]
+
+
+def test_a_damaged_list_of_repeated_texts_is_refused(make_store: Any) -> None:
+    store = make_store([[1]] * 4, hashes=[7, 7, 8, 9])
+    (store.folder / "repeated.bin").write_bytes(b"")
+    with pytest.raises(UserError, match=r"repeated\.bin' holds 0 bytes, and its manifest says 16"):
+        store.repeated()
+
+
+def test_tokens_and_lengths_of_some_documents(make_store: Any) -> None:
+    store = make_store([[1, 2], [], [3], [4, 5, 6]])
+    some = np.array([3, 0, 1], np.int32)
+    assert store.lengths_of(some).tolist() == [3, 2, 0]
+    assert store.tokens_of(some) == 5

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -31,9 +31,16 @@ def trained(seed: int, width: int = 8) -> tuple[nn.Linear, Optimizer]:
     return layer, optimizer
 
 
+def write(
+    folder: Path, step: int, layer: nn.Linear, optimizer: Optimizer, key: str, pending: Sequence[float] = ()
+) -> Path:
+    """The checkpoint of a layer, written at once."""
+    return checkpoint.write(folder, step, checkpoint.state_of(layer, optimizer), key, pending)
+
+
 def test_round_trip_is_bit_equal_and_restores_random_numbers(tmp_path: Path) -> None:
     layer, optimizer = trained(1)
-    folder = checkpoint.write(tmp_path, 7, layer, optimizer, "key", [0.1, 1 / 3])
+    folder = write(tmp_path, 7, layer, optimizer, "key", [0.1, 1 / 3])
     drawn = torch.rand(3)
     other, fresh = trained(2)
     assert checkpoint.restore(folder, other, fresh) == (7, [0.1, 1 / 3])
@@ -43,7 +50,7 @@ def test_round_trip_is_bit_equal_and_restores_random_numbers(tmp_path: Path) -> 
 
 
 def test_no_pickle_is_written(tmp_path: Path) -> None:
-    folder = checkpoint.write(tmp_path, 1, *trained(1), "key")
+    folder = write(tmp_path, 1, *trained(1), "key")
     assert {file.suffix for file in folder.iterdir()} == {".safetensors", ".json"}
 
 
@@ -63,7 +70,7 @@ def damaged(file: Path, damage: str) -> None:
 @pytest.mark.parametrize("name", ["weights.safetensors", "optimizer.safetensors", "random.safetensors"])
 def test_a_damaged_newest_one_is_named_and_the_one_before_used(tmp_path: Path, name: str, damage: str) -> None:
     for step in (1, 2):
-        checkpoint.write(tmp_path, step, *trained(step), "key")
+        write(tmp_path, step, *trained(step), "key")
     damaged(tmp_path / "checkpoint-2" / name, damage)
     notes: list[str] = []
     assert checkpoint.latest(tmp_path, "key", notes) == tmp_path / "checkpoint-1"
@@ -74,7 +81,7 @@ def test_a_damaged_newest_one_is_named_and_the_one_before_used(tmp_path: Path, n
 def test_a_damaged_marker_is_seen_too(tmp_path: Path, text: str | None) -> None:
     """Of what it holds nothing may be believed: neither the key, which would refuse the run, nor the step."""
     for step in (1, 2):
-        checkpoint.write(tmp_path, step, *trained(step), "key of the plan")
+        write(tmp_path, step, *trained(step), "key of the plan")
     marker = tmp_path / "checkpoint-2" / checkpoint.MARKER
     whole = marker.read_bytes()
     changes = {
@@ -93,7 +100,7 @@ def test_a_damaged_marker_is_seen_too(tmp_path: Path, text: str | None) -> None:
 
 def test_when_all_are_damaged_the_leg_begins_again(tmp_path: Path) -> None:
     for step in (1, 2):
-        checkpoint.write(tmp_path, step, *trained(step), "key")
+        write(tmp_path, step, *trained(step), "key")
         damaged(tmp_path / f"checkpoint-{step}" / "weights.safetensors", "cut")
     notes: list[str] = []
     assert checkpoint.latest(tmp_path, "key", notes) is None
@@ -101,27 +108,27 @@ def test_when_all_are_damaged_the_leg_begins_again(tmp_path: Path) -> None:
 
 
 def test_without_its_marker_a_folder_is_no_checkpoint(tmp_path: Path) -> None:
-    checkpoint.write(tmp_path, 1, *trained(1), "key")
+    write(tmp_path, 1, *trained(1), "key")
     (tmp_path / "checkpoint-1" / checkpoint.MARKER).unlink()
     assert checkpoint.steps_saved(tmp_path) == []
     assert checkpoint.latest(tmp_path, "key", []) is None
 
 
 def test_another_key_is_refused(tmp_path: Path) -> None:
-    checkpoint.write(tmp_path, 1, *trained(1), "key of one plan")
+    write(tmp_path, 1, *trained(1), "key of one plan")
     with pytest.raises(UserError, match="written by another plan or from other data"):
         checkpoint.latest(tmp_path, "key of another", [])
 
 
 def test_the_key_of_a_damaged_one_does_not_refuse(tmp_path: Path) -> None:
-    checkpoint.write(tmp_path, 1, *trained(1), "key of one plan")
-    checkpoint.write(tmp_path, 2, *trained(2), "key of another")
+    write(tmp_path, 1, *trained(1), "key of one plan")
+    write(tmp_path, 2, *trained(2), "key of another")
     damaged(tmp_path / "checkpoint-2" / "weights.safetensors", "flip")
     assert checkpoint.latest(tmp_path, "key of one plan", []) == tmp_path / "checkpoint-1"
 
 
 def test_another_model_is_refused(tmp_path: Path) -> None:
-    folder = checkpoint.write(tmp_path, 1, *trained(1), "key")
+    folder = write(tmp_path, 1, *trained(1), "key")
     with pytest.raises(UserError, match=r"holds another model: .'bias'. differ"):
         checkpoint.load_weights(folder, nn.Linear(8, 8, bias=False))
 
@@ -136,7 +143,7 @@ def test_other_names_are_no_checkpoints(tmp_path: Path) -> None:
 
 def test_pruning_keeps_the_newest_and_never_the_last_one_away(tmp_path: Path) -> None:
     for step in (1, 2, 10):
-        checkpoint.write(tmp_path, step, *trained(step), "key")
+        write(tmp_path, step, *trained(step), "key")
     (tmp_path / "partial-checkpoint-4").mkdir()
     checkpoint.prune(tmp_path, 2, 10)
     assert checkpoint.steps_saved(tmp_path) == [2, 10]
@@ -148,13 +155,13 @@ def test_pruning_keeps_the_newest_and_never_the_last_one_away(tmp_path: Path) ->
 def test_damaged_ones_that_were_passed_over_push_no_good_one_out(tmp_path: Path) -> None:
     """Resumed from step 2 because 3 and 4 are damaged: what is written then is older than they are."""
     for step in (1, 2, 3, 4):
-        checkpoint.write(tmp_path, step, *trained(step), "key")
+        write(tmp_path, step, *trained(step), "key")
     checkpoint.prune(tmp_path, 2, 2)
     assert checkpoint.steps_saved(tmp_path) == [1, 2]
 
 
 def test_clearing_leaves_nothing_but_the_journal(tmp_path: Path) -> None:
-    checkpoint.write(tmp_path, 1, *trained(1), "key")
+    write(tmp_path, 1, *trained(1), "key")
     (tmp_path / "partial-checkpoint-2").mkdir()
     (tmp_path / "journal.jsonl").touch()
     checkpoint.clear(tmp_path)
@@ -164,7 +171,7 @@ def test_clearing_leaves_nothing_but_the_journal(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("policy", "first"), [("keep", 1.0), ("keep-second-moment", 0.0)])
 def test_state_is_inherited_bit_for_bit(tmp_path: Path, policy: str, first: float) -> None:
     layer, optimizer = trained(1)
-    folder = checkpoint.write(tmp_path, 1, layer, optimizer, "key")
+    folder = write(tmp_path, 1, layer, optimizer, "key")
     saved = optimizer.state()
     fresh = Optimizer(nn.Linear(8, 8), OPTIONS)
     checkpoint.inherit(folder, fresh, policy)  # type: ignore[arg-type]
@@ -179,7 +186,7 @@ def test_state_that_is_gone_or_damaged_is_no_reset(tmp_path: Path) -> None:
     fresh = Optimizer(nn.Linear(8, 8), OPTIONS)
     with pytest.raises(UserError, match=r"keep needs .*damaged or gone \(all of it\)"):
         checkpoint.inherit(tmp_path / "checkpoint-1", fresh, "keep")
-    folder = checkpoint.write(tmp_path, 1, *trained(1), "key")
+    folder = write(tmp_path, 1, *trained(1), "key")
     damaged(folder / "optimizer.safetensors", "flip")
     with pytest.raises(UserError, match=r"keep-second-moment needs .*\(optimizer.safetensors\)"):
         checkpoint.inherit(folder, fresh, "keep-second-moment")
@@ -195,15 +202,15 @@ def small_disk(mount_disk: MountDisk) -> Path:
 
 def test_a_full_disk_leaves_the_checkpoints_before_it_whole(small_disk: Path) -> None:
     model = trained(1, width=160)
-    checkpoint.write(small_disk, 1, *model, "key")
+    write(small_disk, 1, *model, "key")
     with pytest.raises(StorageError, match="make room and run the same command again"):
-        [checkpoint.write(small_disk, step, *model, "key") for step in range(2, 9)]
+        [write(small_disk, step, *model, "key") for step in range(2, 9)]
     saved = checkpoint.steps_saved(small_disk)
     assert saved[0] == 1
     assert checkpoint.latest(small_disk, "key", []) == small_disk / f"checkpoint-{saved[-1]}"
     for step in saved[1:]:
         shutil.rmtree(small_disk / f"checkpoint-{step}")
-    assert checkpoint.write(small_disk, 99, *model, "key").is_dir()
+    assert write(small_disk, 99, *model, "key").is_dir()
 
 
 def test_an_error_of_the_system_is_a_storage_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,5 +219,5 @@ def test_an_error_of_the_system_is_a_storage_error(tmp_path: Path, monkeypatch: 
 
     monkeypatch.setattr(os, "replace", full)
     with pytest.raises(StorageError, match="No space left"):
-        checkpoint.write(tmp_path, 1, *trained(1), "key")
+        write(tmp_path, 1, *trained(1), "key")
     assert list(tmp_path.iterdir()) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -272,3 +273,22 @@ def test_seconds_do_not_count_pauses(leg: Leg, make_tiny: MakeTiny) -> None:
     start = time.perf_counter()
     outcome = fit(make_tiny("llama"), leg, due=[Due(4, lambda model, step: time.sleep(0.2))])
     assert 0 < outcome.seconds < time.perf_counter() - start - 0.4
+
+
+def test_the_leg_trains_on_while_it_is_saved(leg: Leg, make_tiny: MakeTiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk answers to the save of step 3 when step 5 is made: a loop that waited for it would never get there."""
+    made, sync, answered = threading.Event(), journal.Journal.sync, []
+
+    def held(self: journal.Journal) -> None:
+        answered.append(made.wait(60))
+        sync(self)
+
+    def tell(step: int, entry: dict[str, Any]) -> None:
+        if step == 5:
+            made.set()
+
+    monkeypatch.setattr(journal.Journal, "sync", held)
+    model = make_tiny("llama")
+    train(model, Optimizer(model, OPTIONS), leg, [], lambda: False, tell)
+    assert answered == [True] * 4
+    assert {entry.name for entry in leg.folder.glob("checkpoint-*")} == {"checkpoint-9", "checkpoint-12"}

@@ -21,6 +21,7 @@ from rewarm.training.machine import (
     micro_batch_tokens,
     seconds_of,
 )
+from rewarm.training.products import measured
 
 
 def plan(**changes: Any) -> Plan:
@@ -54,7 +55,7 @@ def test_number_formats() -> None:
     assert choose_precision("fp32") == torch.float32
     assert choose_precision("bf16") == torch.bfloat16
     if not torch.cuda.is_available():
-        assert choose_precision("auto") == torch.float32
+        assert choose_precision("auto") == (torch.bfloat16 if measured()["bf16"] else torch.float32)
 
 
 def test_flops_count_every_matrix_product_once(make_tiny: Callable[..., Any]) -> None:

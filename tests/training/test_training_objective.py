@@ -12,8 +12,9 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from rewarm.tokens.order import Segment
 from rewarm.tokens.packing import NO_TARGET, pack
-from rewarm.training import objective as module
-from rewarm.training.objective import Objective, _ChunkedCrossEntropy, check_isolation, has_plain_head
+from rewarm.training import cross_entropy as module
+from rewarm.training.cross_entropy import LinearCrossEntropy, Workspace
+from rewarm.training.objective import Objective, check_isolation, has_plain_head
 from rewarm.types import Batch, UserError
 
 LENGTHS = (5, 1, 17, 30, 9, 2)
@@ -126,6 +127,10 @@ def test_models_without_positions_are_refused(make_tiny: Any, monkeypatch: pytes
 # The chunked loss is torch's loss
 
 
+def chunked_loss(hidden: Any, weight: Any, bias: Any, targets: Any) -> Any:
+    return LinearCrossEntropy.apply(hidden, weight, bias, targets, 1.0, Workspace())
+
+
 def torch_loss(hidden: Any, weight: Any, bias: Any, targets: Any) -> Any:
     return cross_entropy(torch.nn.functional.linear(hidden, weight, bias), targets, reduction="sum")
 
@@ -135,12 +140,12 @@ def torch_loss(hidden: Any, weight: Any, bias: Any, targets: Any) -> Any:
 def test_value_and_gradients_for_any_chunk(
     monkeypatch: pytest.MonkeyPatch, count: int, rows: int, with_bias: bool
 ) -> None:
-    monkeypatch.setattr(module, "_chunk_rows", lambda count, vocabulary: min(count, rows))
+    monkeypatch.setattr(module, "chunk_rows", lambda count, vocabulary: min(count, rows))
     torch.manual_seed(count)
     made = [torch.randn(count, 8), torch.randn(50, 8), torch.randn(50) if with_bias else None]
     targets = torch.randint(0, 50, (count,))
     results = []
-    for function in (_ChunkedCrossEntropy.apply, torch_loss):
+    for function in (chunked_loss, torch_loss):
         leaves = [None if tensor is None else tensor.clone().requires_grad_() for tensor in made]
         loss = function(*leaves, targets)
         (loss / 7).backward()
@@ -153,7 +158,7 @@ def test_a_loss_by_hand() -> None:
     """Logits 0 and log 3 for target 0: the loss is log 4, and the gradient of the logits is (-3/4, 3/4)."""
     hidden = torch.tensor([[1.0]], requires_grad=True)
     weight = torch.tensor([[0.0], [float(np.log(3))]], requires_grad=True)
-    loss = _ChunkedCrossEntropy.apply(hidden, weight, None, torch.tensor([0]))
+    loss = chunked_loss(hidden, weight, None, torch.tensor([0]))
     loss.backward()
     assert loss.item() == pytest.approx(np.log(4), rel=1e-6)
     assert weight.grad is not None
@@ -165,7 +170,7 @@ def test_a_loss_by_hand() -> None:
 def test_extreme_logits_stay_finite() -> None:
     hidden = torch.tensor([[1e4, -1e4]], requires_grad=True)
     weight = torch.eye(2, requires_grad=True)
-    loss = _ChunkedCrossEntropy.apply(hidden, weight, None, torch.tensor([1]))
+    loss = chunked_loss(hidden, weight, None, torch.tensor([1]))
     loss.backward()
     assert loss.item() == 2e4
     assert hidden.grad is not None
@@ -178,7 +183,7 @@ def test_what_is_frozen_gets_no_gradient(frozen: str) -> None:
     leaves = {"hidden": torch.randn(6, 8), "weight": torch.randn(20, 8), "bias": torch.randn(20)}
     for name, leaf in leaves.items():
         leaf.requires_grad_(name != frozen)
-    _ChunkedCrossEntropy.apply(*leaves.values(), torch.arange(6)).backward()
+    chunked_loss(*leaves.values(), torch.arange(6)).backward()
     mine = {name: leaf.grad for name, leaf in leaves.items()}
     assert mine[frozen] is None
     for leaf in leaves.values():
@@ -191,10 +196,10 @@ def test_what_is_frozen_gets_no_gradient(frozen: str) -> None:
 
 def test_bf16_products_are_summed_in_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
     """1024 chunks of one row: a bf16 sum would stop growing at about 256 times its parts."""
-    monkeypatch.setattr(module, "_chunk_rows", lambda count, vocabulary: 1)
+    monkeypatch.setattr(module, "chunk_rows", lambda count, vocabulary: 1)
     hidden = torch.ones(1024, 1, dtype=torch.bfloat16)
     weight = torch.zeros(2, 1, requires_grad=True)
-    _ChunkedCrossEntropy.apply(hidden, weight, None, torch.zeros(1024, dtype=torch.long)).backward()
+    chunked_loss(hidden, weight, None, torch.zeros(1024, dtype=torch.long)).backward()
     assert weight.grad is not None
     assert weight.grad.dtype == torch.float32
     assert weight.grad.flatten().tolist() == [-512.0, 512.0]
@@ -202,7 +207,7 @@ def test_bf16_products_are_summed_in_fp32(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_chunks_are_bounded_in_bytes_and_never_tiny() -> None:
     for count, vocabulary in ((10**6, 400), (10**6, 8192), (10**6, 256_000), (10, 8192), (0, 8192)):
-        rows = module._chunk_rows(count, vocabulary)
+        rows = module.chunk_rows(count, vocabulary)
         assert 1 <= rows <= max(1, count)
         assert rows * vocabulary * 4 <= max(module.CHUNK_BYTES, module.MIN_ROWS * vocabulary * 4)
         assert rows >= min(count, module.MIN_ROWS)
