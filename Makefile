@@ -1,9 +1,9 @@
-# make demo | make test | make check: each sets up what it needs on a fresh machine.
+# make demo | make test | make check | make bench: each sets up what it needs on a fresh machine.
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: setup demo test check format clean
+.PHONY: setup demo test check bench format clean
 
 setup: $(VENV)/.ready
 
@@ -27,6 +27,13 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest tests/test_layers.py tests/test_house_style.py
+
+$(VENV)/.bench-ready: $(VENV)/.ready requirements-bench.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r requirements-bench.lock
+	@touch $@
+
+bench: $(VENV)/.bench-ready
+	$(BIN)/python benchmarks/all.py
 
 format: setup
 	$(BIN)/ruff check --fix .

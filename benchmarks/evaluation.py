@@ -8,11 +8,12 @@ loglikelihood_rolling), `choices` (questions of about 100 tokens with four answe
 tokenizer is made once and loaded by both sides, so the token ids are the same. Each side is a process that lives
 through the whole run and is fed in turn (A B C A B C ...) after a round that warms it up; medians of the rounds and of
 the ratios within a round are quoted. lm-eval runs in fp32 with the batch size that was fastest for it for each kind
-(`--sweep` measures them again), as shipped and with rewarm's allocator setting. Probes are timed from text on both
-sides; documents are prepared beforehand on rewarm's, which tokenises once (lm-eval's share for it is printed).
-`products alone` is the time of nothing but the matrix products that exact scores need (each weight times the tokens
-that must be read, the head only where something is predicted; attention is left out), each measured at its own shape in
-the same round: no scorer in fp32 can be faster, so `possible rate` is the most that any could reach.
+and shape (`peer_batch`; `--sweep` measures them again), as shipped and with rewarm's allocator setting. Probes are
+timed from text on both sides; documents are prepared beforehand on rewarm's, which tokenises once (lm-eval's share for
+it is printed). Loading is not timed, nor is rewarm's one look at what kind of model it has.
+`products alone` is the time of nothing but the products that exact scores need, at their own shapes and in the same
+round: each weight times the tokens that must be read, the head only where something is predicted, and the attention of
+documents. `possible rate` is what a scorer would reach that does nothing else, with the kernels in use in that process.
 The difference of the numbers is in nats per token for documents, and of each request's log-probability for probes.
 With `--clock processor` the time of the processor is taken instead of the wall's, for machines that others use too.
 Needs lm-eval for the peer's side: `pip install "rewarm[bench]"`. Without it only rewarm's own rates are measured, and
@@ -41,14 +42,15 @@ SHAPES: dict[str, dict[str, Any]] = {
     "llama-192x6": {"config": {"model_type": "llama", "hidden_size": 192, "intermediate_size": 512,
                                "num_hidden_layers": 6, "num_attention_heads": 6, "num_key_value_heads": 6,
                                "vocab_size": 8192, "tie_word_embeddings": True},
-                    "documents": 7, "questions": 4, "cloze": 192},
+                    "documents": 7, "questions": 4, "cloze": 192,
+                    "peer_batch": {"documents": 1, "choices": 4, "cloze": 64}},
     "pythia-70m": {"config": {"model_type": "gpt_neox", "hidden_size": 512, "intermediate_size": 2048,
                               "num_hidden_layers": 6, "num_attention_heads": 8, "vocab_size": 50304,
                               "hidden_dropout": 0.0, "attention_dropout": 0.0},
-                   "documents": 3, "questions": 2, "cloze": 64},
+                   "documents": 3, "questions": 2, "cloze": 64,
+                   "peer_batch": {"documents": 1, "choices": 1, "cloze": 16}},
 }  # fmt: skip
 KINDS = ("documents", "choices", "cloze")
-PEER_BATCH = {"documents": 1, "choices": 1, "cloze": 16}
 BAR = 3.0
 LARGEST_DIFFERENCE = 1e-4
 SKIPPED = 'lm-eval is not installed, so there is nothing to compare with: pip install "rewarm[bench]"'
@@ -103,11 +105,13 @@ class Ours:
         import numpy as np
         from transformers import AutoTokenizer
 
+        from rewarm.evaluation.likelihood import Scorer
         from rewarm.models.load import load_model
         from rewarm.tokens.shards import Store, StoreWriter
 
         self.requests = requests
         self.model = load_model(str(folder))
+        self.scorer = Scorer(self.model, LENGTH)
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
         texts = requests["documents"]
         ids = [np.array([0, *document], np.uint16) for document in self.tokenizer(texts)["input_ids"]]
@@ -119,7 +123,7 @@ class Ours:
         """The log-probability of each request."""
         import numpy as np
 
-        from rewarm.evaluation.likelihood import Request, likelihoods
+        from rewarm.evaluation.likelihood import Request
         from rewarm.evaluation.loss import document_losses
 
         if kind == "documents":
@@ -128,10 +132,10 @@ class Ours:
         contexts = self.tokenizer([context for context, _ in self.requests[kind]])["input_ids"]
         continuations = self.tokenizer([continuation for _, continuation in self.requests[kind]])["input_ids"]
         asked = [Request(*pair) for pair in zip(contexts, continuations, strict=True)]
-        return likelihoods(self.model, asked, LENGTH).logprob_N.tolist()  # type: ignore[no-any-return]
+        return self.scorer.score(asked).logprob_N.tolist()  # type: ignore[no-any-return]
 
     def products(self, kind: str) -> None:
-        """Makes the matrix products that exact scores of a kind cannot do without, and nothing else."""
+        """Makes the products that exact scores of a kind cannot do without, and nothing else."""
         import numpy as np
         import torch
 
@@ -148,21 +152,38 @@ class Ours:
         head = self.model.get_output_embeddings().weight
         embedding = self.model.get_input_embeddings().weight
         body = [weight for weight in self.model.parameters() if weight.ndim == 2 and weight is not embedding]
-        work = [(weight, read) for weight in body if weight is not head]
-        work.append((head, sum(query.scored for query in queries)))
         with torch.no_grad():
-            for weight, count in work:
-                inputs = torch.ones(min(count, 1024), weight.shape[1])
-                out = torch.empty(len(inputs), weight.shape[0])
-                for start in range(0, count, len(inputs)):
-                    part = inputs[: count - start]
-                    torch.mm(part, weight.t(), out=out[: len(part)])
+            for weight in body:
+                if weight is not head:
+                    _multiply(weight, read)
+            _multiply(head, sum(query.scored for query in queries))
+            for query in queries if kind == "documents" else []:
+                self._attend(len(query.ids_T))
+
+    def _attend(self, length: int) -> None:
+        import torch
+
+        config = self.model.config
+        heads = config.num_attention_heads
+        query = torch.ones(1, heads, length, config.hidden_size // heads)
+        for _ in range(config.num_hidden_layers):
+            torch.nn.functional.scaled_dot_product_attention(query, query, query, is_causal=True)
+
+
+def _multiply(weight: Any, count: int) -> None:
+    import torch
+
+    inputs = torch.ones(min(count, 1024), weight.shape[1])
+    out = torch.empty(len(inputs), weight.shape[0])
+    for start in range(0, count, len(inputs)):
+        part = inputs[: count - start]
+        torch.mm(part, weight.t(), out=out[: len(part)])
 
 
 class Peer:
     """lm-eval's side, the same way."""
 
-    def __init__(self, folder: Path, requests: dict[str, Any], batch: int | None) -> None:
+    def __init__(self, folder: Path, requests: dict[str, Any], batch: dict[str, int]) -> None:
         from lm_eval.models.huggingface import HFLM
 
         self.batch = batch
@@ -174,7 +195,7 @@ class Peer:
 
     def score(self, kind: str) -> list[float]:
         """The log-probability of each request."""
-        self.model.batch_size_per_gpu = self.batch or PEER_BATCH[kind]
+        self.model.batch_size_per_gpu = self.batch[kind]
         if kind == "documents":
             return list(self.model.loglikelihood_rolling(self.asked[kind], disable_tqdm=True))
         return [value for value, _ in self.model.loglikelihood(self.asked[kind], disable_tqdm=True)]
@@ -187,11 +208,13 @@ class Peer:
         return time.perf_counter() - start
 
 
-def work(side: str, folder: Path, requests: dict[str, Any], batch: int | None, clock: Callable[[], float]) -> None:
+def work(side: str, folder: Path, shape: dict[str, Any], batch: int | None, clock: Callable[[], float]) -> None:
     """The measured process: reads a method and a kind of requests per line, answers with one JSON line."""
+    requests = make_requests(shape)
+    batches = dict.fromkeys(KINDS, batch) if batch else shape["peer_batch"]
     answers, sys.stdout = sys.stdout, sys.stderr  # libraries print too
     with tempfile.TemporaryDirectory() as scratch:
-        scorer: Any = Ours(folder, requests, Path(scratch)) if side == "ours" else Peer(folder, requests, batch)
+        scorer: Any = Ours(folder, requests, Path(scratch)) if side == "ours" else Peer(folder, requests, batches)
         print(json.dumps({"tokenising": scorer.tokenising() if side == "peer" else 0.0}), file=answers, flush=True)
         for line in sys.stdin:
             action, kind = line.split()
@@ -302,13 +325,13 @@ def bars_of(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return bars
 
 
-def sweep(name: str) -> dict[str, dict[str, float]]:
-    """lm-eval's seconds for each kind at each batch size, the second of two runs: what PEER_BATCH was chosen by."""
+def sweep(name: str, clock: str) -> dict[str, dict[str, float]]:
+    """lm-eval's seconds for each kind at each batch size, the second of two runs: what `peer_batch` was chosen by."""
     found: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as folder:
         make_folder(SHAPES[name], Path(folder))
         for batch in ("1", "4", "16", "64"):
-            worker = Worker("peer", True, ["--shapes", name, "--folder", folder, "--batch", batch])
+            worker = Worker("peer", True, ["--shapes", name, "--folder", folder, "--clock", clock, "--batch", batch])
             kinds = KINDS if int(batch) < 16 else ("cloze",)
             found[batch] = {kind: [worker.ask(kind) for _ in range(2)][1]["seconds"] for kind in kinds}
             worker.close()
@@ -329,11 +352,15 @@ def main() -> None:
     options = parser.parse_args()
     names = options.shapes.split(",")
     if options.worker:
-        work(options.worker, options.folder, make_requests(SHAPES[names[0]]), options.batch, CLOCKS[options.clock])
+        work(options.worker, options.folder, SHAPES[names[0]], options.batch, CLOCKS[options.clock])
         return
     has_peer = importlib.util.find_spec("lm_eval") is not None
     if options.sweep:
-        print(json.dumps({name: sweep(name) for name in names} if has_peer else {"skipped": SKIPPED}, indent=1))
+        print(
+            json.dumps(
+                {name: sweep(name, options.clock) for name in names} if has_peer else {"skipped": SKIPPED}, indent=1
+            )
+        )
         return
     sides = SIDES if has_peer else {"ours": SIDES["ours"]}
     rows = [compare(name, options.rounds, options.clock, sides) for name in names]

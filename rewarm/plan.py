@@ -88,6 +88,8 @@ class Plan(Options):
         "fp16": "precision", "datasets": "corpora", "data": "corpora", "eval_steps": "eval_every",
         "torch_compile": "compile", "clip": "max_grad_norm", "grad_clip": "max_grad_norm", "eval": "watch",
         "per_device_train_batch_size": "micro_batch_tokens", "dataset_num_proc": "workers", "dtype": "precision",
+        "activation_checkpointing": "gradient_checkpointing", "use_gradient_checkpointing": "gradient_checkpointing",
+        "enable_activation_checkpointing": "gradient_checkpointing", "recompute": "gradient_checkpointing",
     }  # fmt: skip
 
     base: Annotated[str, Field(min_length=1)] | Scratch
@@ -105,6 +107,7 @@ class Plan(Options):
     micro_batch_tokens: PositiveCount | None = None
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     compile: Annotated[bool | Literal["auto"], Field(union_mode="left_to_right")] = "auto"
+    gradient_checkpointing: Annotated[bool | Literal["auto"], Field(union_mode="left_to_right")] = "auto"
     workers: Annotated[int, Field(ge=1)] | None = None
 
     weight_decay: Annotated[float, Field(ge=0)] = 0.1

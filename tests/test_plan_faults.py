@@ -54,6 +54,8 @@ def without(key: str, **more: Any) -> dict[str, Any]:
         ({"seq_len": 4}, "seq_len: Input should be greater than or equal to 8 (given: 4)."),
         ({"seq_length": 4}, "seq_length: unknown key. Did you mean 'seq_len'?"),
         ({"cutoff_len": 4}, "cutoff_len: unknown key. Did you mean 'seq_len'?"),
+        ({"recompute": True}, "recompute: unknown key. Did you mean 'gradient_checkpointing'?"),
+        ({"gradient_checkpointing": "some"}, "gradient_checkpointing.bool: Input should be a valid boolean"),
         ({"model": "x"}, "model: unknown key. Did you mean 'base'?"),
         ({"learning_rate": 1}, "learning_rate: unknown key. It belongs inside 'stages', as stages[].learning_rate."),
         ({"lr": 1}, "lr: unknown key. It belongs inside 'stages', as stages[].learning_rate."),

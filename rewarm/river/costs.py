@@ -15,8 +15,7 @@ from rewarm.quantities import size
 from rewarm.river.directory import RunDirectory
 from rewarm.river.legs import LegPlan
 from rewarm.river.sampling import CorpusForecast
-from rewarm.training.cross_entropy import CHUNK_BYTES, MIN_ROWS
-from rewarm.training.machine import micro_batch_tokens
+from rewarm.training import activations
 from rewarm.training.memory import memory_available
 from rewarm.training.saving import ROOM
 
@@ -38,6 +37,12 @@ class Work:
     def parameters(self) -> int:
         """Parameters of the model, tied ones once."""
         return sum(parameter.numel() for parameter in self.model.parameters())
+
+    @property
+    def passes(self) -> activations.Passes:
+        """How this machine would make the passes of training."""
+        libraries = 0 if torch.cuda.is_available() else LIBRARY_BYTES
+        return activations.choose(self.plan, self.model, activations.room_for(self.model) - libraries)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,23 +108,12 @@ def _bytes_in(folder: Path, without: Path) -> int:
 
 
 def memory(work: Work) -> Need:
-    """Memory of the device that trains.
+    """Memory of the device that trains: what its passes need (`activations.needed`), in the smallest way if need be.
 
-    State: 16 bytes per parameter (weight, gradient, two moments). Activations of one micro-batch: 4 bytes * tokens *
-    (layers * (16 * width + 4 * inner width) + row length), for what each layer keeps for its backward pass and the mask
-    that holds documents apart. Logits: three chunks of them. Copy to save from: 12 bytes per parameter of the host's
-    memory, only where there is room: a run does without it, so it never makes a run too large.
+    Copy to save from: 12 bytes per parameter of the host's memory, only where there is room: a run does without it, so
+    it never makes a run too large.
     """
-    config = work.model.config
-    width = int(getattr(config, "hidden_size", 0))
-    inner = int(getattr(config, "intermediate_size", None) or 4 * width)
-    layers = int(getattr(config, "num_hidden_layers", 0))
-    vocabulary = int(work.model.get_input_embeddings().weight.shape[0])  # type: ignore[index]
-    parts = {
-        "weights and optimizer": 16 * work.parameters,
-        "activations": 4 * micro_batch_tokens(work.plan) * (layers * (16 * width + 4 * inner) + work.plan.seq_len),
-        "logits": 2 * max(CHUNK_BYTES, 4 * MIN_ROWS * vocabulary),
-    }
+    parts = activations.needed(work.plan, work.model, work.passes)
     remedy = "Lower micro_batch_tokens or seq_len, or take a smaller base"
     if torch.cuda.is_available():
         free, _ = torch.cuda.mem_get_info()

@@ -18,8 +18,11 @@ from rewarm.plan import Plan, from_values
 from rewarm.types import StorageError, UserError
 
 PLAN = "plan.resolved.json"
-HARMLESS = ("controls", "workers", "save_total_limit", "output_dir", "prepared_dir")
-"""Keys that may change while a run is under way: they change no weight and no score."""
+HARMLESS = (
+    "controls", "workers", "save_total_limit", "output_dir", "prepared_dir", "micro_batch_tokens",
+    "gradient_checkpointing",
+)  # fmt: skip
+"""Keys that may change while a run is under way: they change no weight and no score, or by rounding only."""
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -87,6 +90,11 @@ class RunDirectory:
     def recorded(self, event: str) -> dict[str, Any] | None:
         """The newest entry of an event, if there is one."""
         return next((entry for entry in reversed(self.ledger()) if entry["event"] == event), None)
+
+    def started(self, leg: str) -> dict[str, Any] | None:
+        """The newest entry of a leg's start, if it was started."""
+        starts = (entry for entry in reversed(self.ledger()) if entry["event"] == "leg started")
+        return next((entry for entry in starts if entry["leg"] == leg), None)
 
     def finished(self) -> dict[str, dict[str, Any]]:
         """The ledger's entry of each finished leg, by the leg's name."""

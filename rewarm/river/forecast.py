@@ -28,6 +28,7 @@ from rewarm.river.legs import SELF_CORPUS, LegPlan, last_rates, legs, past
 from rewarm.river.sampling import ASSUMED_BYTES_PER_TOKEN, CorpusForecast, look
 from rewarm.stages import SELF
 from rewarm.tokens.tokenizer import TextTokenizer
+from rewarm.training import activations
 from rewarm.training.machine import check_compiler
 from rewarm.types import UserError
 
@@ -100,7 +101,7 @@ def forecast(plan: Plan, timed: bool = False) -> Forecast:
     corpora = [_look(plan, name, tokenizer, run) for name in used_corpora(plan)]
     planned = _planned(plan, corpora)
     work = Work(plan, run, corpora, planned, model)
-    memory_need = memory(work)
+    memory_need, passes = memory(work), activations.described(work.passes, plan)
     # Timing makes the model and its optimizer, which is what does not fit.
     pace = timing.pace(work) if timed and memory_need.fault() is None else None
     return Forecast(
@@ -110,7 +111,7 @@ def forecast(plan: Plan, timed: bool = False) -> Forecast:
         needs=[*disk(work), memory_need],
         seconds=timing.seconds(work, pace) if pace is not None else {},
         how=pace.how if pace is not None else "",
-        warnings=_warnings(plan, corpora, tokenizer),
+        warnings=[*_warnings(plan, corpora, tokenizer), *([passes] if passes else [])],
     )
 
 

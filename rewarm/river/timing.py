@@ -11,11 +11,11 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from rewarm.plan import Plan
 from rewarm.river.costs import Work
 from rewarm.river.legs import LegPlan
+from rewarm.training import activations
 from rewarm.training.machine import (
     choose_precision,
     flops_per_token,
     matmul_rate,
-    micro_batch_tokens,
     on_device,
 )
 from rewarm.training.objective import Objective
@@ -77,14 +77,19 @@ def pace(work: Work) -> Pace:
     plan, parameters = work.plan, work.parameters
     precision = choose_precision(plan.precision)
     width = int(getattr(work.model.config, "hidden_size", 256))
-    limit = matmul_rate(micro_batch_tokens(plan), width, precision, LIMIT_SECONDS)
+    passes = work.passes
+    limit = matmul_rate(passes.micro_batch_tokens, width, precision, LIMIT_SECONDS)
     token = flops_per_token(work.model, plan.seq_len) / (limit * ASSUMED_MATMUL_SHARE)
+    if passes.checkpointed:
+        token *= 1 + SCORING_SHARE  # one more forward pass
     if parameters > TIMED_PARAMETERS:
         share = f"{ASSUMED_MATMUL_SHARE:.0%}"
         return Pace(token, 0.0, f"from FLOPs, at an assumed {share} of this machine's rate of matrix products")
-    most = min(micro_batch_tokens(plan), max(FEWEST_TOKENS, int(TIMED_SECONDS / token)))
+    most = min(passes.micro_batch_tokens, max(FEWEST_TOKENS, int(TIMED_SECONDS / token)))
     rows, length = max(1, most // plan.seq_len), min(most, plan.seq_len)
     made = on_device(AutoModelForCausalLM.from_config(work.model.config, dtype=torch.float32))
+    if passes.checkpointed:
+        activations.checkpoint_layers(made)
     return _timed(plan, made, (rows, length), precision)
 
 

@@ -33,10 +33,11 @@ from rewarm.schedules import Schedule
 from rewarm.tokens.hashing import seed_of
 from rewarm.tokens.loader import Source, StageRows
 from rewarm.tokens.prepare import Tell, prepare, silent
-from rewarm.training import checkpoint
+from rewarm.training import activations, checkpoint
+from rewarm.training.activations import Passes
 from rewarm.training.journal import Journal
 from rewarm.training.loop import Due, Leg, train
-from rewarm.training.machine import check_compiler, choose_precision, micro_batch_tokens, on_device, seconds_of
+from rewarm.training.machine import check_compiler, choose_precision, on_device, seconds_of
 from rewarm.training.optimizer import AdamWOptions, Optimizer
 from rewarm.types import Stopped, UserError
 
@@ -93,18 +94,16 @@ def _is_done(run: RunDirectory, leg: LegPlan) -> bool:
 def _train_leg(inputs: Inputs, run: RunDirectory, leg: LegPlan, last_rate: float, hooks: Hooks) -> None:
     """A function of its own, so that a leg's model and optimizer are gone before the next ones are made."""
     plan = inputs.plan
-    run.record("leg started", leg=leg.name, steps=leg.steps, tokens=leg.tokens(plan.batch_tokens))
     model = _start_model(inputs, run, leg)
+    passes = _passes(plan, run, leg, model)
     add_samples(inputs, run, leg, model, hooks)
     optimizer = Optimizer(
         model, AdamWOptions(plan.weight_decay, plan.adam_betas, plan.adam_epsilon, plan.max_grad_norm)
     )
     _inherit(run, leg, optimizer)
-    rows = _rows(inputs, run, leg)
-    outcome = train(
-        model, optimizer, _loop_leg(inputs, run, leg, rows, last_rate), _due(inputs, run, leg, hooks), hooks.stop,
-        _progress(run, leg, hooks),
-    )  # fmt: skip
+    rows = _rows(inputs, run, leg, passes)
+    loop_leg = _loop_leg(inputs, run, leg, rows, last_rate, passes)
+    outcome = train(model, optimizer, loop_leg, _due(inputs, run, leg, hooks), hooks.stop, _progress(run, leg, hooks))
     for note in outcome.notes:
         run.record("note", leg=leg.name, text=note)
     if outcome.stopped:
@@ -153,6 +152,23 @@ def _start_model(inputs: Inputs, run: RunDirectory, leg: LegPlan) -> PreTrainedM
     return on_device(model)
 
 
+def _passes(plan: Plan, run: RunDirectory, leg: LegPlan, model: PreTrainedModel) -> Passes:
+    """How the leg's passes are made, recorded in the ledger: a resumed leg goes on so where the plan leaves it open."""
+    before, known = run.started(leg.name), {}
+    if before is not None and plan.micro_batch_tokens is None:
+        known["micro_batch_tokens"] = before.get("micro_batch_tokens")
+    if before is not None and plan.gradient_checkpointing == "auto":
+        known["gradient_checkpointing"] = before.get("checkpointed", "auto")
+    passes = activations.choose(plan.model_copy(update=known), model, activations.room_for(model))
+    run.record(
+        "leg started", leg=leg.name, steps=leg.steps, tokens=leg.tokens(plan.batch_tokens),
+        **dataclasses.asdict(passes),
+    )  # fmt: skip
+    if before is None and (note := activations.described(passes, plan)):
+        run.record("note", leg=leg.name, text=note)
+    return passes
+
+
 def _inherit(run: RunDirectory, leg: LegPlan, optimizer: Optimizer) -> None:
     """Takes over optimizer state where the plan says so; the base has none."""
     if leg.start != BASE:
@@ -192,7 +208,7 @@ def _samples_file(run: RunDirectory, leg: LegPlan) -> Path:
     return run.root / "samples" / f"{leg.stage}.jsonl"
 
 
-def _rows(inputs: Inputs, run: RunDirectory, leg: LegPlan) -> StageRows:
+def _rows(inputs: Inputs, run: RunDirectory, leg: LegPlan, passes: Passes) -> StageRows:
     """The leg's rows. A corpus goes on where the legs on the path before this one left it."""
     plan = inputs.plan
     per_step = plan.batch_tokens // plan.seq_len
@@ -200,7 +216,7 @@ def _rows(inputs: Inputs, run: RunDirectory, leg: LegPlan) -> StageRows:
     drawn = draw(leg.mixture, leg.shares, leg.steps, per_step, seed_of(plan.seed, leg.name))
     used = _rows_used(run, leg)
     sources = [Source(name, inputs.stream(name), used.get(name, 0)) for name in leg.shares]
-    return StageRows(sources, drawn, plan.seq_len, min(per_step, micro_batch_tokens(plan) // plan.seq_len))
+    return StageRows(sources, drawn, plan.seq_len, min(per_step, passes.micro_batch_tokens // plan.seq_len))
 
 
 def _rows_used(run: RunDirectory, leg: LegPlan) -> Counter[str]:
@@ -214,7 +230,9 @@ def _rows_used(run: RunDirectory, leg: LegPlan) -> Counter[str]:
     return used
 
 
-def _loop_leg(inputs: Inputs, run: RunDirectory, leg: LegPlan, rows: StageRows, last_rate: float) -> Leg:
+def _loop_leg(
+    inputs: Inputs, run: RunDirectory, leg: LegPlan, rows: StageRows, last_rate: float, passes: Passes
+) -> Leg:
     plan = inputs.plan
     assert isinstance(leg.schedule, Schedule)
     state = past(leg, last_rate)
@@ -242,6 +260,7 @@ def _loop_leg(inputs: Inputs, run: RunDirectory, leg: LegPlan, rows: StageRows, 
         save_steps=plan.save_steps or max(1, leg.steps // 10),
         save_total_limit=plan.save_total_limit,
         compile=plan.compile,
+        checkpointed=passes.checkpointed,
     )
 
 

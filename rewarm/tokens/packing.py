@@ -5,13 +5,12 @@ Shapes: B rows, T positions.
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 
-from rewarm.tokens.order import Indices, Segment
+from rewarm.tokens.order import Segment
 from rewarm.tokens.shards import Store
 from rewarm.types import Batch
 
@@ -47,31 +46,3 @@ def windows(store: Store, document: int, length: int) -> list[Segment]:
     return [
         Segment(ids[start : start + length + 1], min(length, len(ids) - start)) for start in range(0, len(ids), length)
     ]
-
-
-def fit(store: Store, documents: Indices, length: int) -> list[list[tuple[int, Segment]]]:
-    """Rows for scoring: every window of every document, best-fit by decreasing length, with its document's index."""
-    pieces = [
-        (index, window) for index, document in enumerate(documents) for window in windows(store, document, length)
-    ]
-    pieces.sort(key=lambda piece: -piece[1].length)
-    rows: list[list[tuple[int, Segment]]] = []
-    with_room: dict[int, list[int]] = {}
-    rooms: list[int] = []
-    for piece in pieces:
-        needed = piece[1].length
-        at = bisect_left(rooms, needed)
-        if at == len(rooms):
-            rows.append([piece])
-            row, room = len(rows) - 1, length - needed
-        else:
-            room = rooms[at]
-            row = with_room[room].pop()
-            if not with_room[room]:
-                del with_room[room], rooms[at]
-            rows[row].append(piece)
-            room -= needed
-        if room and room not in with_room:
-            insort(rooms, room)
-        with_room.setdefault(room, []).append(row)
-    return rows

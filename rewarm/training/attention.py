@@ -8,6 +8,8 @@ Shapes: B rows, T positions, H heads, K key heads, E width of a head.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -67,6 +69,20 @@ AttentionInterface.register(NAME, _interface)
 AttentionMaskInterface.register(NAME, sdpa_mask)
 
 
+@contextmanager
+def _narrow_windows(model: PreTrainedModel) -> Iterator[None]:
+    """Windows are of 2 positions meanwhile: a real one is wider than a probe, which would not see it ignored."""
+    parts: list[Any] = [model.config.get_text_config(), *model.modules()]
+    windowed = [(part, part.sliding_window) for part in parts if getattr(part, "sliding_window", None)]
+    for part, _ in windowed:
+        part.sliding_window = 2
+    try:
+        yield
+    finally:
+        for part, window in windowed:
+            part.sliding_window = window
+
+
 def can_name_documents(model: PreTrainedModel) -> bool:
     """Whether a model's attention can be given documents instead of a mask; from then on it is, if so.
 
@@ -76,7 +92,7 @@ def can_name_documents(model: PreTrainedModel) -> bool:
     config: Any = model.config
     if config._attn_implementation == NAME:
         return True
-    if config._attn_implementation != "sdpa" or getattr(config, "attention_chunk_size", None):
+    if config._attn_implementation != "sdpa" or getattr(config.get_text_config(), "attention_chunk_size", None):
         return False
     positions_BT = torch.tensor([[0, 1, 2, 0, 1, 2, 3, 4], [0, 1, 2, 3, 4, 5, 6, 7]], device=model.device)
     vocabulary = int(model.get_input_embeddings().weight.shape[0])  # type: ignore[index]
@@ -84,7 +100,7 @@ def can_name_documents(model: PreTrainedModel) -> bool:
     was_training = model.training
     model.eval()
     try:
-        with torch.no_grad(), torch.autocast(model.device.type, enabled=False):
+        with torch.no_grad(), torch.autocast(model.device.type, enabled=False), _narrow_windows(model):
             wanted = model(**inputs, position_ids=positions_BT).logits
             model.set_attn_implementation(NAME)
             mask = document_bounds(positions_BT).to(model.device)

@@ -31,7 +31,7 @@ State = dict[str, dict[str, Tensor]]
 def state_of(model: nn.Module, optimizer: Optimizer) -> State:
     """What a checkpoint holds, by file: weights, optimizer and random state. The first two are the live tensors."""
     weights = {name: parameter.detach() for name, parameter in model.named_parameters()}
-    return {"weights": weights, "optimizer": optimizer.state(), "random": _random_state()}
+    return {"weights": weights, "optimizer": optimizer.state(), "random": random_state()}
 
 
 def write(folder: Path, step: int, state: State, key: str, pending: Sequence[float] = ()) -> Path:
@@ -103,11 +103,19 @@ def _digest(file: Path) -> str:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
-def _random_state() -> dict[str, Tensor]:
+def random_state() -> dict[str, Tensor]:
+    """The state of the random numbers of this process, by device."""
     states = {"cpu": torch.get_rng_state()}
     if torch.cuda.is_available():
         states["cuda"] = torch.cuda.get_rng_state()
     return states
+
+
+def set_random_state(states: dict[str, Tensor]) -> None:
+    """Random numbers go on from what `random_state` gave."""
+    torch.set_rng_state(states["cpu"])
+    if "cuda" in states and torch.cuda.is_available():
+        torch.cuda.set_rng_state(states["cuda"])
 
 
 def steps_saved(folder: Path) -> list[int]:
@@ -154,10 +162,7 @@ def restore(folder: Path, model: nn.Module, optimizer: Optimizer) -> tuple[int, 
     """Loads weights, optimizer and random state of a checkpoint in place; its step, and the losses not yet logged."""
     load_weights(folder, model)
     optimizer.load(load_file(folder / "optimizer.safetensors"))
-    states = load_file(folder / "random.safetensors")
-    torch.set_rng_state(states["cpu"])
-    if "cuda" in states and torch.cuda.is_available():
-        torch.cuda.set_rng_state(states["cuda"])
+    set_random_state(load_file(folder / "random.safetensors"))
     marker = json.loads((folder / MARKER).read_text(encoding="utf-8"))
     return int(marker["step"]), list(marker["pending"])
 

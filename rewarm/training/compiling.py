@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import numpy as np
 import torch
 from transformers import PreTrainedModel
 
@@ -34,8 +35,7 @@ def pays(asked: Asked, model: PreTrainedModel, tokens: int, seq_len: int, precis
     if not has_compiler():
         return False
     if model.device.type == "cpu":
-        rates = measured()["rates"]
-        rate = rates["bf16"] if precision == torch.bfloat16 else max(rates["fp32"], rates["onednn"])
+        rate = measured()["rates"]["bf16"] if precision == torch.bfloat16 else measured()["fp32"]
     else:
         rate = matmul_rate(4096, 1024, precision)
     return bool(tokens * flops_per_token(model, seq_len) / (REACHED * rate) >= PAYS_SECONDS)
@@ -44,21 +44,22 @@ def pays(asked: Asked, model: PreTrainedModel, tokens: int, seq_len: int, precis
 def try_compiling(objective: Objective, batch: Batch, precision: torch.dtype, asked: Asked, notes: list[str]) -> None:
     """Compiles the objective's passes if they then give the eager loss and gradient on `batch`; a note if they do not.
 
-    Weights, gradients and random state are as before. UserError where compiling fails and the plan insists on it.
+    Weights and random state are as before, and there are no gradients. UserError where compiling fails and the plan
+    insists on it.
     """
     # Here, because they take a second to import.
     from torch._dynamo.exc import TorchDynamoException
     from torch._inductor.exc import InductorError
 
+    wanted = _look(objective, batch, precision)
     try:
-        wanted = _look(objective, batch, precision)
         objective.compile()
         found = _look(objective, batch, precision)
         fault = (
             None if _agree(found, wanted, TOLERANCE[precision]) else f"gave {found} where eager passes give {wanted}"
         )
     except (TorchDynamoException, InductorError, RuntimeError) as error:
-        fault = f"failed: {str(error).strip().splitlines()[0]}"
+        fault = f"failed: {(str(error).strip() or type(error).__name__).splitlines()[0]}"
     if fault is None:
         return
     objective.run_eagerly()
@@ -68,7 +69,8 @@ def try_compiling(objective: Objective, batch: Batch, precision: torch.dtype, as
 
 
 def _agree(found: tuple[float, float], wanted: tuple[float, float], tolerance: float) -> bool:
-    return all(abs(one - other) <= tolerance * abs(other) for one, other in zip(found, wanted, strict=True))
+    """Also where both are no numbers: that is for the loop to say, and no fault of the compiler."""
+    return bool(np.allclose(found, wanted, rtol=tolerance, atol=0.0, equal_nan=True))
 
 
 def _look(objective: Objective, batch: Batch, precision: torch.dtype) -> tuple[float, float]:
@@ -77,12 +79,13 @@ def _look(objective: Objective, batch: Batch, precision: torch.dtype) -> tuple[f
     was_training = model.training
     model.train()
     devices = [model.device] if model.device.type == "cuda" else []
-    with torch.random.fork_rng(devices):
-        with torch.autocast(model.device.type, precision, enabled=precision != torch.float32):
-            loss = objective.loss_sum(batch, 1 / max(1, batch.num_targets))
-        loss.backward()
-    grads = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
-    norm = float(torch.nn.utils.get_total_norm(grads))
-    model.zero_grad(set_to_none=True)
-    model.train(was_training)
-    return float(loss.detach()), norm
+    try:
+        with torch.random.fork_rng(devices):
+            with torch.autocast(model.device.type, precision, enabled=precision != torch.float32):
+                loss = objective.loss_sum(batch, 1 / max(1, batch.num_targets))
+            loss.backward()
+        grads = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+        return float(loss.detach()), float(torch.nn.utils.get_total_norm(grads))
+    finally:  # also when compiling fails halfway: the head has its gradient by then
+        model.zero_grad(set_to_none=True)
+        model.train(was_training)

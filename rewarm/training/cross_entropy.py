@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 CHUNK_BYTES = 32 << 20
 """Logits held at once: measured on 2 cores, 16 to 64 MiB are equally fast at 8,192 ids, and 4 MiB is a tenth slower."""
@@ -25,35 +26,38 @@ class Workspace:
     """The memory for one chunk of logits, kept from call to call: fresh pages would cost more than what fills them."""
 
     def __init__(self) -> None:
-        self._held = torch.empty(0)
+        self._held: dict[tuple[torch.dtype, torch.device], Tensor] = {}
 
-    def logits(self, rows: int, head: Tensor) -> Tensor:
-        """Uninitialised (rows, V) for a head (V, D), at least fp32, on its device."""
-        exact = torch.promote_types(head.dtype, torch.float32)
-        size = rows * head.shape[0]
-        if self._held.numel() < size or self._held.device != head.device or self._held.dtype != exact:
-            self._held = torch.empty(size, dtype=exact, device=head.device)
-        return self._held[:size].view(rows, head.shape[0])
+    def chunk(self, rows: int, head_VD: Tensor, dtype: torch.dtype) -> Tensor:
+        """Uninitialised (rows, V) of that type on the head's device; the same memory whenever it is asked for."""
+        vocabulary = head_VD.shape[0]
+        held = self._held.get((dtype, head_VD.device))
+        if held is None or held.numel() < rows * vocabulary:
+            held = torch.empty(rows * vocabulary, dtype=dtype, device=head_VD.device)
+            self._held[dtype, head_VD.device] = held
+        return held[: rows * vocabulary].view(rows, vocabulary)
 
 
 def chunk_losses(
-    logits_NV: Tensor, hidden_ND: Tensor, head_VD: Tensor, bias_V: Tensor | None, targets_N1: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Losses (N, 1) and the softmax's denominators (N, 1); `logits_NV` is overwritten with its numerators.
+    hidden_ND: Tensor, head_VD: Tensor, bias_V: Tensor | None, targets_N1: Tensor, workspace: Workspace
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Losses (N, 1), and the softmax's numerators (N, V), which lie in the workspace, and denominators (N, 1).
 
-    The product is made in the dtype of `hidden_ND` (and `head_VD`), everything after it in that of `logits_NV`.
+    The product is made in the dtype of `hidden_ND` and `head_VD`; everything after it at least in fp32.
     """
-    if logits_NV.dtype == hidden_ND.dtype:
-        torch.mm(hidden_ND, head_VD.t(), out=logits_NV)
-    else:
-        logits_NV.copy_(torch.mm(hidden_ND, head_VD.t()))
+    exact = torch.promote_types(hidden_ND.dtype, torch.float32)
+    logits_NV = workspace.chunk(len(hidden_ND), head_VD, exact)
+    product_NV = workspace.chunk(len(hidden_ND), head_VD, hidden_ND.dtype)
+    torch.mm(hidden_ND, head_VD.t(), out=product_NV)
+    if exact != hidden_ND.dtype:
+        logits_NV.copy_(product_NV)
     if bias_V is not None:
         logits_NV += bias_V
     largest_N1 = logits_NV.amax(1, keepdim=True)
     wanted_N1 = logits_NV.gather(1, targets_N1)
     logits_NV.sub_(largest_N1).exp_()
     sums_N1 = logits_NV.sum(1, keepdim=True)
-    return sums_N1.log() + largest_N1 - wanted_N1, sums_N1
+    return sums_N1.log() + largest_N1 - wanted_N1, logits_NV, sums_N1
 
 
 class LinearCrossEntropy(torch.autograd.Function):
@@ -83,14 +87,14 @@ class LinearCrossEntropy(torch.autograd.Function):
         for start in range(0, count, rows):
             hidden = hidden_ND[start : start + rows]
             targets = targets_N[start : start + rows, None]
-            slopes = workspace.logits(len(hidden), head_VD)
-            losses, sums = chunk_losses(slopes, hidden, factor_VD, bias_V, targets)
+            losses, slopes, sums = chunk_losses(hidden, factor_VD, bias_V, targets, workspace)
             total += losses.sum(dtype=torch.float64)
             slopes.scatter_add_(1, targets, -sums)
             share = scale / sums
             if grad_bias_V is not None:
                 grad_bias_V += torch.mv(slopes.t(), share[:, 0])
-            slopes = slopes.to(hidden.dtype)
+            if slopes.dtype != hidden.dtype:
+                slopes = workspace.chunk(len(hidden), head_VD, hidden.dtype).copy_(slopes)
             torch.mm(slopes, factor_VD, out=grad_hidden_ND[start : start + rows])
             grad_hidden_ND[start : start + rows] *= share
             if ctx.needs_input_grad[1]:
@@ -101,6 +105,7 @@ class LinearCrossEntropy(torch.autograd.Function):
         return (total * scale).float()
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         found: tuple[Tensor | None, ...] = ctx.saved_tensors
         # On a CPU looking is free, and spares a pass over the head's gradient; on a GPU it would wait for it.

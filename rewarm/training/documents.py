@@ -30,11 +30,12 @@ _flash_backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_bac
 
 
 def document_bounds(positions_BT: Tensor) -> Tensor:
-    """Where documents begin, (1, 1, 1, documents + 1 and padding) int32 on the CPU: at every position 0."""
-    flat_N = positions_BT.flatten()
-    starts = (flat_N == 0).nonzero()[:, 0].to(torch.int32)
+    """Where documents begin, (1, 1, 1, documents + 1 and padding) int32 on the CPU: where positions do not go on."""
+    begins_BT = torch.ones_like(positions_BT, dtype=torch.bool)
+    begins_BT[:, 1:] = positions_BT.diff() != 1
+    starts = begins_BT.flatten().nonzero()[:, 0].to(torch.int32)
     size = -(-(len(starts) + 1) // _PADDED_TO) * _PADDED_TO
-    bounds = torch.full((size,), len(flat_N), dtype=torch.int32)
+    bounds = torch.full((size,), positions_BT.numel(), dtype=torch.int32)
     bounds[: len(starts)] = starts
     return bounds[None, None, None]
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,7 @@ from transformers import PreTrainedModel
 
 from rewarm.schedules import Schedule
 from rewarm.tokens.loader import StageRows
-from rewarm.training import checkpoint, compiling
+from rewarm.training import activations, checkpoint, compiling
 from rewarm.training.journal import Journal
 from rewarm.training.objective import Objective
 from rewarm.training.optimizer import Optimizer, RateProbe
@@ -40,6 +41,7 @@ class Leg:
     """What one leg trains on and how: everything the loop reads. `key` guards resumption against changed inputs.
 
     `seed` starts the random numbers of dropout, so that a leg does not depend on what its process did before it.
+    `checkpointed` layers compute their activations again for the backward pass, which saves memory.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Leg:
     save_steps: int | None = None
     save_total_limit: int = 2
     compile: compiling.Asked = False
+    checkpointed: bool = False
 
 
 @dataclass(slots=True)
@@ -93,21 +96,23 @@ def train(
     torch.manual_seed(leg.seed)
     step, pending = checkpoint.restore(newest, model, optimizer) if newest is not None else (0, [])
     journal = Journal(leg.folder / "journal.jsonl", step)
-    objective = _objective(model, leg, outcome.notes)
+    objective = _objective(model, leg, step, outcome.notes)
     meter, guard = _Meter(leg, journal, tell, pending), _Guard(leg.name, model.device)
     model.train()
-    with Saver(leg.folder, leg.key, leg.save_total_limit, journal, outcome.notes) as saver:
+    saver = Saver(leg.folder, leg.key, leg.save_total_limit, journal, outcome.notes)
+    start = step
+
+    def save() -> None:
+        guard.check()
+        meter.pause(partial(saver.save, step, model, optimizer, meter.pending()))
+
+    with saver, activations.explained(leg.name):
         for batches in _from(leg.rows, step):
             rate = leg.schedule.rate(step, leg.rows.steps, leg.peak, leg.past)
-            loss, norm = _accumulate(objective, optimizer, batches, leg.precision)
+            with _saved_if_too_large(optimizer, save if step > start else None):
+                loss, norm = _accumulate(objective, optimizer, batches, leg.precision)
             guard.watch(step, loss, norm)
-            probe = None
-            if meter.is_logged(step):
-                guard.check()
-                probe = optimizer.probe()
-            optimizer.step(rate, guard.bad)
-            if probe is not None:
-                _check_rate(leg, step, rate, probe)
+            _update(leg, optimizer, guard, step, rate, meter.is_logged(step))
             step += 1
             meter.add(step, loss, norm, rate)
             saver.check()
@@ -118,8 +123,7 @@ def train(
                     model.train()
             outcome.stopped = stop() and step < leg.rows.steps
             if outcome.stopped or step == leg.rows.steps or (leg.save_steps and step % leg.save_steps == 0):
-                guard.check()
-                meter.pause(partial(saver.save, step, model, optimizer, meter.pending()))
+                save()
             if outcome.stopped:
                 break
         meter.clock()
@@ -127,13 +131,29 @@ def train(
     return outcome
 
 
-def _objective(model: PreTrainedModel, leg: Leg, notes: list[str]) -> Objective:
+def _objective(model: PreTrainedModel, leg: Leg, step: int, notes: list[str]) -> Objective:
     objective = Objective(model)
+    if leg.checkpointed:
+        activations.checkpoint_layers(model)
     rows = leg.rows
     tokens = rows.source_SR.size * rows.seq_len
-    if rows.steps and compiling.pays(leg.compile, model, tokens, rows.seq_len, leg.precision):
+    if step < rows.steps and compiling.pays(leg.compile, model, tokens, rows.seq_len, leg.precision):
         compiling.try_compiling(objective, rows.batches(0)[0], leg.precision, leg.compile, notes)
     return objective
+
+
+@contextmanager
+def _saved_if_too_large(optimizer: Optimizer, save: Callable[[], None] | None) -> Iterator[None]:
+    """Saves the state before a step for whose passes there is no memory, so that no step is lost with it."""
+    random = checkpoint.random_state()
+    try:
+        yield
+    except RuntimeError as error:
+        if save is not None and activations.is_out_of_memory(error):
+            optimizer.adamw.zero_grad(set_to_none=True)
+            checkpoint.set_random_state(random)
+            save()
+        raise
 
 
 def _from(rows: StageRows, step: int) -> Iterator[list[Batch]]:
@@ -153,6 +173,16 @@ def _accumulate(
         loss.backward()
         total += loss.detach()
     return total, optimizer.clip()
+
+
+def _update(leg: Leg, optimizer: Optimizer, guard: _Guard, step: int, rate: float, is_logged: bool) -> None:
+    """Makes a step's update; when it is logged, the weights are looked at for what rate they moved at."""
+    if is_logged:
+        guard.check()
+    probe = optimizer.probe() if is_logged else None
+    optimizer.step(rate, guard.bad)
+    if probe is not None:
+        _check_rate(leg, step, rate, probe)
 
 
 class _Guard:

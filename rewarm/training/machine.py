@@ -59,14 +59,17 @@ def check_compiler() -> None:
         raise UserError("compile: true needs a C++ compiler (g++, clang++) on CPUs. Install one, or set compile: false")
 
 
-def micro_batch_tokens(plan: Plan) -> int:
-    """Tokens of one forward pass: the plan's, or the largest divisor of the batch that is a usual size here."""
-    if plan.micro_batch_tokens is not None:
-        return plan.micro_batch_tokens
+def micro_batches(plan: Plan) -> list[int]:
+    """Tokens that one forward pass may take: divisors of the batch in whole rows, from a usual size here to one row."""
     most = GPU_MICRO_TOKENS if torch.cuda.is_available() else CPU_MICRO_TOKENS
     rows = plan.batch_tokens // plan.seq_len
-    fitting = [count for count in range(1, rows + 1) if rows % count == 0 and count * plan.seq_len <= most]
-    return (fitting[-1] if fitting else 1) * plan.seq_len
+    fitting = [count for count in range(rows, 0, -1) if rows % count == 0 and count * plan.seq_len <= most]
+    return [count * plan.seq_len for count in fitting or [1]]
+
+
+def micro_batch_tokens(plan: Plan) -> int:
+    """Tokens of one forward pass: the plan's, or what is usual here; memory may ask for less (activations.py)."""
+    return plan.micro_batch_tokens or micro_batches(plan)[0]
 
 
 def matmul_parameters(model: PreTrainedModel) -> int:
@@ -92,8 +95,9 @@ def flops_per_token(model: PreTrainedModel, seq_len: int) -> float:
 def matmul_rate(rows: int, width: int, precision: torch.dtype, seconds: float = 0.3) -> float:
     """FLOP/s of a plain matrix product (rows x width times width x 4 width): the limit training is held against."""
     device = choose_device()
-    left = torch.randn(rows, width, device=device, dtype=precision)
-    right = torch.randn(width, 4 * width, device=device, dtype=precision)
+    source = torch.Generator(device).manual_seed(0)  # its own: dropout goes on as if nothing had been measured
+    left = torch.randn(rows, width, generator=source, device=device, dtype=precision)
+    right = torch.randn(width, 4 * width, generator=source, device=device, dtype=precision)
     out = left @ right
     best = 0.0
     deadline = time.perf_counter() + seconds
@@ -118,7 +122,7 @@ def seconds_of(folder: Path) -> float:
 
 
 def describe() -> dict[str, str]:
-    """The machine in words: processor, cores, memory, device, library versions."""
+    """The machine in words: processor, cores, memory, device, who makes fp32 products on it, library versions."""
     import transformers
 
     device = choose_device()
@@ -128,6 +132,7 @@ def describe() -> dict[str, str]:
         "threads": str(torch.get_num_threads()),
         "memory_gib": f"{psutil.virtual_memory().total / 2**30:.0f}",
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "products": "oneDNN" if device.type == "cpu" and products.measured()["onednn"] else "as torch does",
         "python": platform.python_version(),
         "torch": torch.__version__,
         "transformers": transformers.__version__,

@@ -78,6 +78,11 @@ def check_isolation(model: PreTrainedModel) -> None:
         raise UserError(f"{type(model).__name__} reads across the documents of a packed row. {_ISOLATING}")
 
 
+def _sent(value: Tensor, device: torch.device) -> Tensor:
+    """To the device. A copy to a GPU is asynchronous from pinned memory only."""
+    return value.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else value.to(device)
+
+
 class Objective:
     """The loss of a batch under a model: nats summed over its targets.
 
@@ -107,20 +112,22 @@ class Objective:
         version = hashlib.sha256(Path(documents.__file__).read_bytes()).hexdigest()[:8]
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder() / f"compiled-{version}"))
         self.compiled = True
+        # Dropout draws what it draws eagerly: otherwise compiled passes could not be told from wrong ones.
+        options: dict[str, Any] = {"fallback_random": True}
         if self.chunked:
-            self._body = torch.compile(self.model.base_model)
+            self._body = torch.compile(self.model.base_model, options=options)
         else:
-            self._whole = torch.compile(self.model)
+            self._whole = torch.compile(self.model, options=options)
 
     def _inputs(self, batch: Batch) -> dict[str, Any]:
         device = self.model.device
         found: dict[str, Any] = {
-            "input_ids": batch.tokens_BT.to(device, non_blocking=True),
-            "position_ids": batch.positions_BT.to(device, non_blocking=True),
+            "input_ids": _sent(batch.tokens_BT, device),
+            "position_ids": _sent(batch.positions_BT, device),
             "use_cache": False,
         }
         if self.names_documents:
-            bounds = documents.document_bounds(batch.positions_BT).to(device, non_blocking=True)
+            bounds = _sent(documents.document_bounds(batch.positions_BT), device)
             if self.compiled:  # the one size that changes from batch to batch: not worth compiling for each
                 torch._dynamo.maybe_mark_dynamic(bounds, 3)
             found["attention_mask"] = bounds
@@ -128,43 +135,48 @@ class Objective:
 
     def loss_sum(self, batch: Batch, scale: float = 1.0) -> Tensor:
         """`scale` x the nats summed over the batch's targets, a scalar with its gradient."""
-        targets_N = batch.targets_BT.to(self.model.device, non_blocking=True).flatten()
         if not self.chunked:
+            targets_N = _sent(batch.targets_BT, self.model.device).flatten()
             logits_BTV = self._whole(**self._inputs(batch)).logits
             return scale * torch.nn.functional.cross_entropy(
                 logits_BTV.flatten(0, 1).float(), targets_N, ignore_index=NO_TARGET, reduction="sum"
             )
-        hidden_ND, head_VD, bias_V, chosen_N = self._before_head(batch, targets_N)
+        hidden_ND, head_VD, bias_V, targets_N, _ = self._before_head(batch)
         result: Tensor = LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
-            hidden_ND, head_VD, bias_V, targets_N.index_select(0, chosen_N), scale, self._workspace
+            hidden_ND, head_VD, bias_V, targets_N, scale, self._workspace
         )
         return result
 
-    def _before_head(self, batch: Batch, targets_N: Tensor) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
-        """Hidden states of the tokens with a target, the head's weight and bias, and which tokens those are."""
-        hidden_ND = self._body(**self._inputs(batch)).last_hidden_state.flatten(0, 1)
-        chosen_N = (targets_N != NO_TARGET).nonzero()[:, 0]
-        hidden_ND = hidden_ND.index_select(0, chosen_N)
+    def _before_head(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor | None, Tensor, Tensor]:
+        """Hidden states of the tokens with a target, the head's weight and bias, the targets, and those tokens' places.
+
+        Which tokens have a target is asked on the CPU: the answer of a GPU would have to be waited for.
+        """
+        every_N = batch.targets_BT.flatten()
+        chosen = (every_N != NO_TARGET).nonzero()[:, 0]
+        targets_N, chosen_N = (_sent(found, self.model.device) for found in (every_N[chosen], chosen))
+        hidden_ND = self._body(**self._inputs(batch)).last_hidden_state.flatten(0, 1).index_select(0, chosen_N)
         # What follows is not cast by autocast; without this the head would be the one fp32 product left.
         if torch.is_autocast_enabled(hidden_ND.device.type):
             hidden_ND = hidden_ND.to(torch.get_autocast_dtype(hidden_ND.device.type))
         head: torch.nn.Linear = self.model.get_output_embeddings()
-        return hidden_ND, head.weight, head.bias, chosen_N
+        return hidden_ND, head.weight, head.bias, targets_N, chosen_N
 
     @torch.no_grad()
     def token_losses(self, batch: Batch) -> Tensor:
         """Nats of every target (B, T) in fp32; 0 where there is none."""
-        targets_N = batch.targets_BT.to(self.model.device).flatten()
+        device = self.model.device
         if not self.chunked:
+            targets_N = _sent(batch.targets_BT, device).flatten()
             logits_NV = self._whole(**self._inputs(batch)).logits.flatten(0, 1).float()
             losses_N = torch.nn.functional.cross_entropy(logits_NV, targets_N, ignore_index=NO_TARGET, reduction="none")
             return losses_N.view_as(batch.targets_BT)
-        losses_N = torch.zeros(targets_N.shape, dtype=torch.float32, device=targets_N.device)
-        hidden_ND, head_VD, bias_V, chosen_N = self._before_head(batch, targets_N)
+        losses_N = torch.zeros(batch.targets_BT.numel(), dtype=torch.float32, device=device)
+        hidden_ND, head_VD, bias_V, targets_N, chosen_N = self._before_head(batch)
         factor_VD = head_VD.to(hidden_ND.dtype)
         rows = chunk_rows(len(chosen_N), len(head_VD))
-        for part_N, hidden in zip(chosen_N.split(rows), hidden_ND.split(rows), strict=True):
-            logits = self._workspace.logits(len(hidden), head_VD)
-            found_N1, _ = chunk_losses(logits, hidden, factor_VD, bias_V, targets_N[part_N, None])
+        parts = (value_N.split(rows) for value_N in (chosen_N, hidden_ND, targets_N[:, None]))
+        for part_N, hidden, targets_N1 in zip(*parts, strict=True):
+            found_N1, _, _ = chunk_losses(hidden, factor_VD, bias_V, targets_N1, self._workspace)
             losses_N[part_N] = found_N1[:, 0].float()
         return losses_N.view_as(batch.targets_BT)

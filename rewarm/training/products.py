@@ -13,7 +13,7 @@ import os
 import platform
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ from torch import Tensor
 ROWS, WIDTH = 1024, 512
 CLEARLY = 1.05
 """A choice that is less than 5 % faster stays with what torch does by itself."""
+BF16_PAYS = 1.5
+"""Times the fp32 rate from which training in bf16 is faster: what is no product, casts included, does not gain."""
 FP32_ERROR = 1e-5
 """Largest error of a product, relative to its largest value, that still counts as fp32 (bf16 factors give 1e-3)."""
 _REPEATS = 12
@@ -38,25 +40,33 @@ def cache_folder() -> Path:
 
 @lru_cache(maxsize=1)
 def measured() -> dict[str, Any]:
-    """Rates (FLOP/s) of one product in each way, whether the alternative is exact, and what follows from them.
+    """`rates` (FLOP/s) of one product in each way, the `error` of oneDNN's fp32 ones, and what follows from them.
 
-    `onednn`: fp32 products go there; `bf16`: autocast to bf16 is faster than the better fp32. From the cache when this
-    processor, thread count and torch were measured before.
+    `onednn`: fp32 products go there; `fp32`: the rate they then have; `bf16`: whether training in bf16 is faster. From
+    the cache when this processor, thread count and torch were measured before.
     """
     key = f"{_processor()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
     file = cache_folder() / "products.json"
-    known: dict[str, Any] = {}
+    known: Any = None
     with suppress(OSError, ValueError):
         known = json.loads(file.read_text(encoding="utf-8"))
-    if isinstance(known, dict) and key in known:
-        return dict(known[key])
-    found = _measure()
+    with suppress(KeyError, TypeError):  # not measured before, or damaged
+        return _choose(known[key]["rates"], known[key]["error"])
+    rates, error = _measure()
+    if not isinstance(known, dict):
+        known = {}
     partial = file.with_name(f"{file.name}.{os.getpid()}")
     with suppress(OSError):  # a cache that cannot be kept costs a measurement each time, nothing else
         file.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps({**known, key: found}, indent=1), encoding="utf-8")
+        partial.write_text(json.dumps({**known, key: {"rates": rates, "error": error}}, indent=1), encoding="utf-8")
         partial.replace(file)
-    return found
+    return _choose(rates, error)
+
+
+def _choose(rates: dict[str, float], error: float) -> dict[str, Any]:
+    onednn = error <= FP32_ERROR and rates["onednn"] > CLEARLY * rates["fp32"]
+    best = rates["onednn"] if onednn else rates["fp32"]
+    return {"rates": rates, "error": error, "onednn": onednn, "fp32": best, "bf16": rates["bf16"] > BF16_PAYS * best}
 
 
 def _processor() -> str:
@@ -67,7 +77,8 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def _measure() -> dict[str, Any]:
+def _measure() -> tuple[dict[str, float], float]:
+    """FLOP/s of each way, and the largest error of oneDNN's product relative to the largest value."""
     source = torch.Generator().manual_seed(0)
     left = torch.randn(ROWS, WIDTH, generator=source)
     right = torch.randn(WIDTH, 4 * WIDTH, generator=source)
@@ -91,10 +102,7 @@ def _measure() -> dict[str, Any]:
                 way()
                 seconds[name] = min(seconds[name], time.perf_counter() - start)
         error = float((in_onednn() - exact).abs().max() / exact.abs().max())
-    rates = {name: 2.0 * ROWS * WIDTH * 4 * WIDTH / spent for name, spent in seconds.items()}
-    onednn = error <= FP32_ERROR and rates["onednn"] > CLEARLY * rates["fp32"]
-    best = max(rates["fp32"], rates["onednn"] if onednn else 0.0)
-    return {"rates": rates, "error": error, "onednn": onednn, "bf16": rates["bf16"] > 1.5 * best}
+    return {name: 2.0 * ROWS * WIDTH * 4 * WIDTH / spent for name, spent in seconds.items()}, error
 
 
 @contextmanager
@@ -114,6 +122,6 @@ def use_fastest() -> None:
     setting.fp32_precision = "bf16" if measured()["onednn"] else "ieee"
 
 
-def as_torch_does() -> Any:
+def as_torch_does() -> AbstractContextManager[None]:
     """A context in which products are made as torch does by itself: better for many small ones, as in attention."""
     return _fp32_precision("ieee")

@@ -26,8 +26,8 @@ def test_a_run_that_cannot_fit_the_memory(
     plan = write_plan(tmp_path)
     called = cli("run", plan)
     assert (called.code, called.out) == (3, "")
-    # 600 MB of libraries, 67 MB of logits, and less than 3 MB of this model and its 256 tokens.
-    assert "memory: the run needs about 669 MB and 5 MB are available. Lower micro_batch_tokens" in called.err
+    # 600 MB of libraries, and 1 MB of this model and one row of 64 tokens in the smallest way.
+    assert "memory: the run needs about 601 MB and 5 MB are available. Lower micro_batch_tokens" in called.err
     assert not (tmp_path / "run").exists()
     found = cli("check", plan, "--json").json()
     assert found["exit_code"] == 3

@@ -11,7 +11,8 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from rewarm.evaluation import prefixes
-from rewarm.evaluation.likelihood import Likelihoods, Request, likelihoods, shares_prefixes
+from rewarm.evaluation.likelihood import Likelihoods, Request, Scorer
+from rewarm.evaluation.trees import shares_prefixes
 from rewarm.types import UserError
 
 LENGTH = 64
@@ -20,6 +21,10 @@ MakeTiny = Callable[..., Any]
 
 def ids(source: np.random.Generator, low: int, high: int) -> list[int]:
     return [int(token) for token in source.integers(3, 400, source.integers(low, high + 1))]
+
+
+def likelihoods(model: Any, requests: list[Request], *done: Callable[[int], None]) -> Likelihoods:
+    return Scorer(model, LENGTH).score(requests, *done)
 
 
 @pytest.fixture
@@ -72,7 +77,7 @@ def test_each_request_as_if_it_were_alone(
     """Both ways of sharing: trees of whole questions, and rows behind a kept prefix."""
     monkeypatch.setattr(prefixes, "ROW_TOKENS", row_tokens)
     model = sharpen(make_tiny(family))
-    found = likelihoods(model, requests, LENGTH)
+    found = likelihoods(model, requests)
     assert_same(found, model, requests)
     assert found.truncated == sum(len(request.continuation) > 1 for request in requests[-3:])
 
@@ -87,7 +92,7 @@ def test_a_model_that_sees_through_the_mask_shares_nothing(
 ) -> None:
     """Attention that follows no mask: trees would be wrong, and are not used."""
     model = sharpen(make_tiny("llama"))
-    expected = likelihoods(model, requests, LENGTH)
+    expected = likelihoods(model, requests)
     before = model.base_model.forward
 
     def deaf(*, attention_mask: Any = None, position_ids: Any = None, past_key_values: Any = None, **more: Any) -> Any:
@@ -95,7 +100,7 @@ def test_a_model_that_sees_through_the_mask_shares_nothing(
 
     monkeypatch.setattr(model.base_model, "forward", deaf)
     assert not shares_prefixes(model)
-    assert likelihoods(model, requests, LENGTH).logprob_N == pytest.approx(expected.logprob_N, abs=1e-4)
+    assert likelihoods(model, requests).logprob_N == pytest.approx(expected.logprob_N, abs=1e-4)
 
 
 @pytest.mark.parametrize("name", ["mamba", "jamba", "bloom", "opt", "granite", "gemma3_text"])
@@ -109,7 +114,7 @@ def test_other_kinds_of_models_are_scored_right_too(name: str, requests: list[Re
     special = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
     config = AutoConfig.for_model(name, vocab_size=400, **sizes, **more.get(name, {}), **special)
     model = sharpen(AutoModelForCausalLM.from_config(config).eval())
-    assert_same(likelihoods(model, requests, LENGTH), model, requests)
+    assert_same(likelihoods(model, requests), model, requests)
     assert shares_prefixes(model) == (name in {"granite", "gemma3_text", "opt"})
 
 
@@ -120,28 +125,23 @@ def test_shared_tokens_are_read_once(make_tiny: MakeTiny) -> None:
     shots = ids(source, 40, 40)
     questions = [shots + ids(source, 6, 6) for _ in range(2)]
     requests = [Request(question, ids(source, 2, 2)) for question in questions for _ in range(5)]
+    scorer = Scorer(model, LENGTH)
     read: list[int] = []
     hook = model.get_input_embeddings().register_forward_hook(lambda _, inputs, __: read.append(inputs[0].numel()))
-    likelihoods(model, requests[:1], LENGTH)
-    fixed = sum(read) - 47  # looking at the model itself
-    read.clear()
-    shares_prefixes(model)
-    fixed += sum(read)
-    read.clear()
-    likelihoods(model, requests, LENGTH)
+    scorer.score(requests)
     hook.remove()
-    assert sum(read) - fixed == 40 + 2 * (6 + 5 * 1)
+    assert sum(read) == 40 + 2 * (6 + 5 * 1)
     assert sum(len(request.context) + 1 for request in requests) == 470
 
 
 def test_order_and_company_do_not_matter(make_tiny: MakeTiny, requests: list[Request]) -> None:
     model = sharpen(make_tiny("gpt-neox"))
-    whole = likelihoods(model, requests, LENGTH)
-    again = likelihoods(model, requests, LENGTH)
+    whole = likelihoods(model, requests)
+    again = likelihoods(model, requests)
     assert np.array_equal(whole.logprob_N, again.logprob_N)
     order = np.random.default_rng(0).permutation(len(requests))
     for some in (order, order[:9], order[20:21]):
-        found = likelihoods(model, [requests[number] for number in some], LENGTH)
+        found = likelihoods(model, [requests[number] for number in some])
         assert found.logprob_N == pytest.approx(whole.logprob_N[some], rel=1e-5)
         assert found.greedy_N.tolist() == whole.greedy_N[some].tolist()
 
@@ -154,27 +154,27 @@ def test_greedy_is_what_greedy_decoding_gives(make_tiny: MakeTiny) -> None:
         decoded.append(int(model(input_ids=torch.tensor([decoded]), use_cache=False).logits[0, -1].argmax()))
     best = decoded[4:]
     other = [best[0], best[1], (best[2] + 1) % 400]
-    found = likelihoods(model, [Request(context, best), Request(context, other), Request(context, best[:1])], LENGTH)
+    found = likelihoods(model, [Request(context, best), Request(context, other), Request(context, best[:1])])
     assert found.greedy_N.tolist() == [True, False, True]
     assert found.logprob_N[0] > found.logprob_N[1]
     assert found.logprob_N[2] > found.logprob_N[0]
 
 
 def test_probabilities_of_all_next_tokens_add_up_to_one(make_tiny: MakeTiny) -> None:
-    found = likelihoods(sharpen(make_tiny("gemma2")), [Request([4, 5], [token]) for token in range(400)], LENGTH)
+    found = likelihoods(sharpen(make_tiny("gemma2")), [Request([4, 5], [token]) for token in range(400)])
     assert np.exp(found.logprob_N).sum() == pytest.approx(1.0, rel=1e-5)
     assert found.greedy_N.sum() == 1
 
 
 def test_progress_counts_every_request(make_tiny: MakeTiny, requests: list[Request]) -> None:
     told: list[int] = []
-    likelihoods(make_tiny("llama"), requests, LENGTH, told.append)
+    likelihoods(make_tiny("llama"), requests, told.append)
     assert sum(told) == len(requests)
     assert len(told) > 1
 
 
 def test_nothing_asked_is_nothing_found(make_tiny: MakeTiny) -> None:
-    found = likelihoods(make_tiny("llama"), [], LENGTH)
+    found = likelihoods(make_tiny("llama"), [])
     assert found.logprob_N.shape == found.tokens_N.shape == found.greedy_N.shape == (0,)
     assert found.truncated == 0
 
@@ -182,7 +182,7 @@ def test_nothing_asked_is_nothing_found(make_tiny: MakeTiny) -> None:
 def test_the_mode_and_the_attention_come_back(make_tiny: MakeTiny) -> None:
     model = make_tiny("llama").train()
     model.set_attn_implementation("flex_attention")
-    first, second = (likelihoods(model, [Request([3], [4, 5]), Request([3], [4, 6])], LENGTH) for _ in range(2))
+    first, second = (likelihoods(model, [Request([3], [4, 5]), Request([3], [4, 6])]) for _ in range(2))
     assert np.array_equal(first.logprob_N, second.logprob_N)
     assert model.training
     assert model.config._attn_implementation == "flex_attention"
@@ -198,4 +198,4 @@ def test_the_mode_and_the_attention_come_back(make_tiny: MakeTiny) -> None:
 )
 def test_what_cannot_be_scored_is_refused(make_tiny: MakeTiny, request_: Request, wrong: str) -> None:
     with pytest.raises(UserError, match=wrong):
-        likelihoods(make_tiny("llama"), [Request([3], [4]), request_], LENGTH)
+        likelihoods(make_tiny("llama"), [Request([3], [4]), request_])

@@ -86,9 +86,11 @@ def test_memory_is_state_activations_and_logits(scratch_plan: ScratchPlan) -> No
     known = work(from_values(scratch_plan()))
     need = memory(known)
     assert need.parts["weights and optimizer"] == 16 * known.parameters
-    # 256 tokens in one pass, 2 layers of width 32 and inner width 64, rows of 64.
-    assert need.parts["activations"] == 4 * 256 * (2 * (16 * 32 + 4 * 64) + 64)
-    assert need.parts["logits"] == 2 * (32 << 20)
+    # 256 tokens in one pass, in each of 2 layers (and once more in the layer whose gradient is made) 10 values of width
+    # 32 and 4 of inner width 64, and 3 values of width 32 at the ends.
+    assert need.parts["activations"] == 4 * 256 * (3 * (10 * 32 + 4 * 64) + 3 * 32)
+    # Two chunks of all 256 tokens' logits of 400 ids, and the gradient of the head.
+    assert need.parts["logits"] == 4 * (2 * 256 * 400 + 400 * 32)
 
 
 def test_a_need_says_what_is_missing_and_what_helps() -> None:

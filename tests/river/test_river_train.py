@@ -19,10 +19,12 @@ from rewarm.plan import from_values
 from rewarm.river.directory import RunDirectory
 from rewarm.river.inputs import read_inputs
 from rewarm.river.run import run
+from rewarm.river.train import Hooks
 from rewarm.tokens.shards import Store
+from rewarm.training import activations
 from rewarm.training.loop import Leg, Outcome
 from rewarm.training.optimizer import Optimizer
-from rewarm.types import UserError
+from rewarm.types import Stopped, UserError
 
 MakeValues = Callable[..., dict[str, Any]]
 REPLAY = {"from": "old", "share": 0.25}
@@ -210,3 +212,41 @@ def test_a_deleted_stage_is_trained_again_to_the_same_weights(make_values: MakeV
     assert after == before
     ledger = [json.loads(line) for line in (tmp_path / "run" / "ledger.jsonl").read_text().splitlines()]
     assert [entry["leg"] for entry in ledger if entry["event"] == "leg finished"] == ["stage-1-law", "stage-2-code"] * 2
+
+
+def test_short_memory_is_met_once_and_changes_no_bit(
+    values_in: MakeValues, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Decided before the leg and recorded: the resumed run has all memory, and goes on as it began."""
+    plans = {name: from_values(values_in(tmp_path / name, [{"name": "law", "data": "law"}])) for name in ("a", "b")}
+    run(plans["a"])
+
+    def just_enough(model: Any) -> int:
+        way = activations.Passes(256, checkpointed=True)
+        return int(sum(activations.needed(plans["b"], model, way).values()) / activations.USABLE) + 1
+
+    monkeypatch.setattr(activations, "room_for", just_enough)
+    with pytest.raises(Stopped, match=r"saved\. The same command goes on"):
+        run(plans["b"], Hooks(stop=lambda: any((tmp_path / "b" / "training").glob("*/checkpoint-3"))))
+    monkeypatch.setattr(activations, "room_for", lambda model: 1 << 40)
+    result = run(plans["b"])
+    whole, short = RunDirectory(tmp_path / "a"), RunDirectory(tmp_path / "b")
+    starts = [entry for entry in short.ledger() if entry["event"] == "leg started"]
+    assert [(entry["micro_batch_tokens"], entry["checkpointed"]) for entry in starts] == [(256, True)] * 2
+    assert whole.started("stage-1-law")["checkpointed"] is False  # type: ignore[index]
+    assert [note for note in result.notes if "memory" in note] == [
+        "to fit into memory, layers compute their activations twice (gradient_checkpointing)"
+    ]
+    hashes = [found.finished()["stage-1-law"]["weights_sha256"] for found in (whole, short)]
+    assert hashes[0] == hashes[1]
+
+
+def test_a_run_under_way_may_be_given_more_room(values_in: MakeValues, tmp_path: Path) -> None:
+    """What an error of memory says to change is taken by the same directory, and what was recorded gives way."""
+    values = values_in(tmp_path / "run", [{"name": "law", "data": "law"}])
+    with pytest.raises(Stopped):
+        run(from_values(values), Hooks(stop=lambda: RunDirectory(tmp_path / "run").started("stage-1-law") is not None))
+    run(from_values(values | {"gradient_checkpointing": True, "micro_batch_tokens": 128}))
+    found = RunDirectory(tmp_path / "run").started("stage-1-law")
+    assert found is not None
+    assert (found["micro_batch_tokens"], found["checkpointed"]) == (128, True)

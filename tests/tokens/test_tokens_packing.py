@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from rewarm.tokens.order import Segment
-from rewarm.tokens.packing import NO_TARGET, fit, pack, windows
+from rewarm.tokens.packing import NO_TARGET, pack, windows
 
 
 def segment(*ids: int, length: int | None = None) -> Segment:
@@ -48,33 +48,3 @@ def test_windows_predict_every_token_but_the_first_once(make_store: Any, numbere
         assert [token for piece in pieces for token in piece.ids[: piece.length].tolist()] == document
         assert [token for piece in pieces for token in piece.ids[1 : piece.length + 1].tolist()] == document[1:]
         assert all(0 < piece.length <= length for piece in pieces)
-
-
-@pytest.mark.parametrize("length", [8, 16, 41])
-def test_rows_for_scoring_hold_every_window_once(make_store: Any, numbered: Any, length: int) -> None:
-    documents = numbered(1, 80)
-    store = make_store(documents)
-    chosen = np.arange(0, 80, 2)
-    rows = fit(store, chosen, length)
-    assert all(sum(piece.length for _, piece in row) <= length for row in rows)
-    found: dict[int, list[int]] = {}
-    for index, piece in sorted(((i, p) for row in rows for i, p in row), key=lambda item: item[1].ids[0]):
-        found.setdefault(index, []).extend(piece.ids[: piece.length].tolist())
-    assert found == {index: documents[document] for index, document in enumerate(chosen)}
-    batch = pack([[piece for _, piece in row] for row in rows], length)
-    targets = batch.targets_BT[batch.targets_BT != NO_TARGET].tolist()
-    assert sorted(targets) == sorted(token for document in chosen for token in documents[document][1:])
-    assert batch.num_targets == len(targets)
-
-
-def test_rows_for_scoring_are_nearly_full(make_store: Any) -> None:
-    lengths = np.random.default_rng(0).integers(2, 60, 2000)
-    store = make_store([[1] * int(length) for length in lengths])
-    assert len(fit(store, np.arange(2000), 64)) <= 1.02 * lengths.sum() / 64 + 1
-
-
-def test_rows_by_hand(make_store: Any) -> None:
-    """Windows of 6 are 6, 5, 4, 2 and 1 long: 5 takes the 1, 4 takes the 2."""
-    store = make_store([[1] * 4, [2] * 8, [3] * 5, [4]])
-    rows = [[(index, piece.length) for index, piece in row] for row in fit(store, np.arange(4), 6)]
-    assert rows == [[(1, 6)], [(2, 5), (3, 1)], [(0, 4), (1, 2)]]

@@ -19,8 +19,9 @@ from rewarm.schedules.inverse_sqrt import InverseSqrt
 from rewarm.tokens.loader import Source, StageRows
 from rewarm.tokens.order import DocumentStream
 from rewarm.tokens.shards import Store, StoreWriter
-from rewarm.training import journal
-from rewarm.training.loop import Due, Leg, NonFinite, Outcome, train
+from rewarm.training import compiling, journal
+from rewarm.training.activations import OutOfMemory
+from rewarm.training.loop import Due, Leg, NonFinite, Outcome, _Guard, train
 from rewarm.training.optimizer import AdamWOptions, Optimizer
 from rewarm.types import StreamState, UserError
 
@@ -125,6 +126,34 @@ def test_a_resumed_leg_equals_the_unbroken_one(leg: Leg, make_tiny: MakeTiny) ->
     assert logged(broken_leg) == logged(leg)
 
 
+def test_what_was_computed_before_memory_ran_out_is_saved(leg: Leg, make_tiny: MakeTiny) -> None:
+    """In the second micro-batch of step 5 (no step is saved but every third); with dropout, drawn again on resuming."""
+    whole, broken, broken_leg = make_tiny("gpt2"), make_tiny("gpt2"), dataclasses.replace(leg, folder=leg.folder / "b")
+    fit(whole, leg)
+    forwards: list[int] = []
+
+    def fill_memory(module: object, inputs: object, output: object) -> None:
+        forwards.append(torch.is_grad_enabled())
+        if sum(forwards) == 10:
+            torch.empty(1 << 58)
+
+    broken.transformer.register_forward_hook(fill_memory)
+    with pytest.raises(OutOfMemory, match="leg: out of memory"):
+        fit(broken, broken_leg)
+    assert (broken_leg.folder / "checkpoint-4" / "complete.json").is_file()
+    fit(again := make_tiny("gpt2", seed=9), dataclasses.replace(broken_leg, checkpointed=True))
+    assert weights_hash(again) == weights_hash(whole)
+    assert logged(broken_leg) == logged(leg)
+
+
+def test_memory_that_never_sufficed_saves_nothing(leg: Leg, make_tiny: MakeTiny) -> None:
+    model = make_tiny("llama")
+    model.model.register_forward_pre_hook(lambda module, inputs: torch.empty(1 << 58) if module.training else None)
+    with pytest.raises(OutOfMemory):
+        fit(model, leg)
+    assert not list(leg.folder.glob("*checkpoint-*"))
+
+
 def test_dropout_is_drawn_from_the_legs_own_seed(leg: Leg, make_tiny: MakeTiny) -> None:
     hashes = []
     for name, seed in (("a", 3), ("b", 3), ("c", 4)):
@@ -135,11 +164,12 @@ def test_dropout_is_drawn_from_the_legs_own_seed(leg: Leg, make_tiny: MakeTiny) 
     assert hashes[0] == hashes[1] != hashes[2]
 
 
-def test_a_finished_leg_is_not_trained_further(leg: Leg, make_tiny: MakeTiny) -> None:
+def test_a_finished_leg_is_left_alone(leg: Leg, make_tiny: MakeTiny, monkeypatch: pytest.MonkeyPatch) -> None:
     model, again = make_tiny("llama"), make_tiny("llama", seed=1)
     fit(model, leg)
     entries = logged(leg)
-    outcome = fit(again, leg)
+    monkeypatch.setattr(compiling, "try_compiling", lambda *more: pytest.fail("half a minute for nothing"))
+    outcome = fit(again, dataclasses.replace(leg, compile=True))
     assert (outcome.steps, outcome.stopped) == (12, False)
     assert weights_hash(again) == weights_hash(model)
     assert logged(leg) == entries
@@ -241,16 +271,30 @@ def test_an_infinite_loss_stops_though_every_gradient_is_finite(leg: Leg, make_t
         fit(model, leg)
 
 
+def test_the_first_bad_step_is_the_one_that_is_told() -> None:
+    """However late it is asked for, and whatever came after: on a GPU a few steps pass before anybody looks."""
+    guard, wrong, fine = _Guard("leg", torch.device("cpu")), torch.tensor(float("nan")), torch.tensor(2.5)
+    guard.watch(2, fine.double(), fine)
+    for step, loss, norm in ((3, fine, wrong), (4, wrong, fine), (5, fine, fine)):
+        with pytest.raises(
+            NonFinite, match=r"leg: step 3 has loss 2\.5 and gradient norm nan; the update was not made"
+        ):
+            guard.watch(step, loss.double(), norm)
+        assert float(guard.bad) == 1.0  # no update is made any more, not even where a step would be fine
+
+
 def test_it_names_the_step_that_broke(leg: Leg, make_tiny: MakeTiny) -> None:
-    """Checkpoints before it are there, so a rerun with another rate may begin from them."""
-    model = make_tiny("llama")
+    """The weights are those before it. Checkpoints are there, so a rerun with another rate may begin from them."""
+    model, before = make_tiny("llama"), list[torch.Tensor]()
 
     def poison(model: Any, step: int) -> None:
         with torch.no_grad():
             model.model.norm.weight[0] = float("inf")
+        before.extend(parameter.detach().clone() for parameter in model.parameters())
 
     with pytest.raises(NonFinite, match="step 7 has loss"):
         fit(model, leg, due=[Due(7, poison)])
+    assert all(torch.equal(own, kept) for own, kept in zip(model.parameters(), before, strict=True))
     assert {entry.name for entry in leg.folder.glob("checkpoint-*")} == {"checkpoint-3", "checkpoint-6"}
 
 

@@ -68,7 +68,10 @@ def test_flops_count_every_matrix_product_once(make_tiny: Callable[..., Any]) ->
 
 
 def test_the_rate_of_matrix_products_is_a_rate() -> None:
+    """Measured between two steps it does not change what dropout draws in the second."""
+    state = torch.get_rng_state()
     assert matmul_rate(64, 64, torch.float32, seconds=0.01) > 1e6
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_seconds_are_those_of_the_journal(tmp_path: Path) -> None:
@@ -83,3 +86,5 @@ def test_the_machine_in_words() -> None:
     machine = describe()
     assert machine["torch"] == torch.__version__
     assert all(machine.values())
+    if not torch.cuda.is_available():
+        assert machine["products"] == ("oneDNN" if measured()["onednn"] else "as torch does")

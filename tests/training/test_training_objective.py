@@ -12,8 +12,6 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from rewarm.tokens.order import Segment
 from rewarm.tokens.packing import NO_TARGET, pack
-from rewarm.training import cross_entropy as module
-from rewarm.training.cross_entropy import LinearCrossEntropy, Workspace
 from rewarm.training.objective import Objective, check_isolation, has_plain_head
 from rewarm.types import Batch, UserError
 
@@ -122,95 +120,6 @@ def test_models_without_positions_are_refused(make_tiny: Any, monkeypatch: pytes
     monkeypatch.setattr(model, "forward", lambda input_ids, use_cache: whole(input_ids=input_ids, use_cache=use_cache))
     with pytest.raises(UserError, match=r"LlamaForCausalLM takes no position_ids\."):
         check_isolation(model)
-
-
-# The chunked loss is torch's loss
-
-
-def chunked_loss(hidden: Any, weight: Any, bias: Any, targets: Any) -> Any:
-    return LinearCrossEntropy.apply(hidden, weight, bias, targets, 1.0, Workspace())
-
-
-def torch_loss(hidden: Any, weight: Any, bias: Any, targets: Any) -> Any:
-    return cross_entropy(torch.nn.functional.linear(hidden, weight, bias), targets, reduction="sum")
-
-
-@pytest.mark.parametrize("with_bias", [True, False])
-@pytest.mark.parametrize(("count", "rows"), [(12, 12), (12, 4), (12, 5), (12, 1), (12, 100), (1, 3)])
-def test_value_and_gradients_for_any_chunk(
-    monkeypatch: pytest.MonkeyPatch, count: int, rows: int, with_bias: bool
-) -> None:
-    monkeypatch.setattr(module, "chunk_rows", lambda count, vocabulary: min(count, rows))
-    torch.manual_seed(count)
-    made = [torch.randn(count, 8), torch.randn(50, 8), torch.randn(50) if with_bias else None]
-    targets = torch.randint(0, 50, (count,))
-    results = []
-    for function in (chunked_loss, torch_loss):
-        leaves = [None if tensor is None else tensor.clone().requires_grad_() for tensor in made]
-        loss = function(*leaves, targets)
-        (loss / 7).backward()
-        results.append([loss.detach(), *(leaf.grad for leaf in leaves if leaf is not None)])
-    for mine, theirs in zip(*results, strict=True):
-        assert torch.allclose(mine, theirs, rtol=1e-5, atol=1e-6)
-
-
-def test_a_loss_by_hand() -> None:
-    """Logits 0 and log 3 for target 0: the loss is log 4, and the gradient of the logits is (-3/4, 3/4)."""
-    hidden = torch.tensor([[1.0]], requires_grad=True)
-    weight = torch.tensor([[0.0], [float(np.log(3))]], requires_grad=True)
-    loss = chunked_loss(hidden, weight, None, torch.tensor([0]))
-    loss.backward()
-    assert loss.item() == pytest.approx(np.log(4), rel=1e-6)
-    assert weight.grad is not None
-    assert weight.grad.flatten().tolist() == pytest.approx([-0.75, 0.75], rel=1e-6)
-    assert hidden.grad is not None
-    assert hidden.grad.item() == pytest.approx(0.75 * np.log(3), rel=1e-6)
-
-
-def test_extreme_logits_stay_finite() -> None:
-    hidden = torch.tensor([[1e4, -1e4]], requires_grad=True)
-    weight = torch.eye(2, requires_grad=True)
-    loss = chunked_loss(hidden, weight, None, torch.tensor([1]))
-    loss.backward()
-    assert loss.item() == 2e4
-    assert hidden.grad is not None
-    assert hidden.grad.tolist() == [[1.0, -1.0]]
-
-
-@pytest.mark.parametrize("frozen", ["weight", "bias", "hidden"])
-def test_what_is_frozen_gets_no_gradient(frozen: str) -> None:
-    torch.manual_seed(0)
-    leaves = {"hidden": torch.randn(6, 8), "weight": torch.randn(20, 8), "bias": torch.randn(20)}
-    for name, leaf in leaves.items():
-        leaf.requires_grad_(name != frozen)
-    chunked_loss(*leaves.values(), torch.arange(6)).backward()
-    mine = {name: leaf.grad for name, leaf in leaves.items()}
-    assert mine[frozen] is None
-    for leaf in leaves.values():
-        leaf.grad = None
-    torch_loss(*leaves.values(), torch.arange(6)).backward()
-    for name, leaf in leaves.items():
-        if name != frozen:
-            assert torch.allclose(mine[name], leaf.grad, rtol=1e-5, atol=1e-6)
-
-
-def test_bf16_products_are_summed_in_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
-    """1024 chunks of one row: a bf16 sum would stop growing at about 256 times its parts."""
-    monkeypatch.setattr(module, "chunk_rows", lambda count, vocabulary: 1)
-    hidden = torch.ones(1024, 1, dtype=torch.bfloat16)
-    weight = torch.zeros(2, 1, requires_grad=True)
-    chunked_loss(hidden, weight, None, torch.zeros(1024, dtype=torch.long)).backward()
-    assert weight.grad is not None
-    assert weight.grad.dtype == torch.float32
-    assert weight.grad.flatten().tolist() == [-512.0, 512.0]
-
-
-def test_chunks_are_bounded_in_bytes_and_never_tiny() -> None:
-    for count, vocabulary in ((10**6, 400), (10**6, 8192), (10**6, 256_000), (10, 8192), (0, 8192)):
-        rows = module.chunk_rows(count, vocabulary)
-        assert 1 <= rows <= max(1, count)
-        assert rows * vocabulary * 4 <= max(module.CHUNK_BYTES, module.MIN_ROWS * vocabulary * 4)
-        assert rows >= min(count, module.MIN_ROWS)
 
 
 # The objective on whole models

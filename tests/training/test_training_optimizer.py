@@ -111,6 +111,31 @@ def test_state_goes_on_exactly() -> None:
     assert torch.equal(whole.bias, broken.bias)
 
 
+@pytest.mark.parametrize("gradient", [0.3, float("nan"), float("inf")])
+@pytest.mark.parametrize("steps", [0, 3])
+def test_a_skipped_update_leaves_every_bit(steps: int, gradient: float) -> None:
+    """Weights, moments and step counts, whatever the gradient; the next update is the one that would have been made."""
+    layers = [linear(), linear()]
+    skipping, plain = (Optimizer(layer, OPTIONS) for layer in layers)
+    for layer, optimizer in zip(layers, (skipping, plain), strict=True):
+        for _ in range(steps):
+            give(layer, 0.2)
+            optimizer.step(0.01)
+    give(layers[0], gradient)
+    skipping.step(0.01, torch.ones(()))
+    assert layers[0].weight.grad is None
+    state, wanted = skipping.state(), plain.state()
+    assert all(torch.equal(value, wanted.get(name, torch.zeros_like(value))) for name, value in state.items())
+    assert all(torch.equal(*pair) for pair in zip(layers[0].parameters(), layers[1].parameters(), strict=True))
+    for layer, optimizer in zip(layers, (skipping, plain), strict=True):
+        give(layer, -0.4)
+        optimizer.step(0.01, torch.zeros(()))
+    assert float(skipping.state()["step.weight"]) == steps + 1
+    assert all(torch.equal(value, plain.state()[name]) for name, value in skipping.state().items())
+    assert all(torch.equal(*pair) for pair in zip(layers[0].parameters(), layers[1].parameters(), strict=True))
+    assert not torch.equal(layers[0].bias, linear().bias)
+
+
 def probed(layer: nn.Module, rate: float, decay: float = 0.1) -> RateProbe:
     """The probe of one update at `rate` with random gradients where there are none."""
     optimizer = Optimizer(layer, AdamWOptions(decay, (0.9, 0.95), 1e-8, 1.0))
