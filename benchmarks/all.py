@@ -1,9 +1,11 @@
 """Every benchmark in turn, and one table of all bars: what was measured, what it is held to, whether it is met.
 
-    python benchmarks/all.py [--only training,data] [--out benchmarks/results]
+    make bench
+    python benchmarks/all.py [--only training,data] [--out benchmarks/results] [--bare-python PYTHON]
 
 Writes one JSON per benchmark into the folder. Run it with nothing else on the machine: processes that share its cores
-slow down some sides of a comparison more than others. Ends with 0 when all bars are met and with 2 when one is missed;
+slow down some sides of a comparison more than others. PYTHON measures start-up: one without the peers' packages, which
+transformers would import, too. Ends with 0 when all bars are met and with 2 when one is missed;
 docs/performance.md explains those that are.
 """
 
@@ -23,10 +25,10 @@ from rich.table import Table
 BENCHMARKS = ("startup", "data", "saving", "growth", "evaluation", "training", "gpu")
 
 
-def run(name: str, folder: Path, console: Console) -> list[dict[str, Any]]:
+def run(name: str, folder: Path, python: str, console: Console) -> list[dict[str, Any]]:
     """Runs one benchmark; its bars, or one that is missed when it ended with an error."""
     result = folder / f"{name}.json"
-    command = [sys.executable, str(Path(__file__).with_name(f"{name}.py")), "--out", str(result)]
+    command = [python, str(Path(__file__).with_name(f"{name}.py")), "--out", str(result)]
     if name == "growth":
         command += ["--picture", str(folder / "growth.svg")]
     start = time.perf_counter()
@@ -53,11 +55,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default=",".join(BENCHMARKS))
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("results"))
+    parser.add_argument("--bare-python", default=sys.executable)
     options = parser.parse_args()
+    pythons = {"startup": options.bare_python}
     options.out.mkdir(parents=True, exist_ok=True)
     console = Console(width=140)
     start = time.perf_counter()
-    bars = [bar for name in options.only.split(",") for bar in run(name, options.out, console)]
+    names = options.only.split(",")
+    bars = [bar for name in names for bar in run(name, options.out, pythons.get(name, sys.executable), console)]
     console.print(table(bars))
     missed = sum(not bar["met"] for bar in bars)
     console.print(f"{len(bars)} bars, {missed} missed, {time.perf_counter() - start:.0f} s", highlight=False)

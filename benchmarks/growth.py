@@ -127,6 +127,8 @@ def main() -> None:
     environment = dict(os.environ, REWARM_TUNED="off") | tuned_environment()
     fixed = ["--worker", "--rounds", str(options.rounds), "--steps", str(options.steps)]
     sides = [Side(f"{size}", [sys.executable, __file__, "--tokens", str(size), *fixed], environment) for size in sizes]
+    for side in sides:
+        side.ready()
     for turn in range(options.rounds + 1):
         for side in sides:
             side.turn(options.steps, count=turn > 0)

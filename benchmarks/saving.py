@@ -1,6 +1,6 @@
 """Saving: what ten saves a leg, the default, cost the training loop.
 
-    python benchmarks/saving.py [--shapes demo,pythia-70m] [--rounds 5] [--out FILE]
+    python benchmarks/saving.py [--shapes demo-256,pythia-70m-256] [--rounds 5] [--out FILE]
 
 Real legs of the training loop on a real disk (the folder of `--folder`, by default the system's for temporary files),
 with a save every tenth of the steps and without one, taking turns. One process for each shape, in rewarm's allocator
@@ -40,7 +40,7 @@ SAVES = 10
 WARM_UP = 2
 FEWEST_STEPS = 10
 # Steps of a leg, rows of a step, and the rounds at most: what ends in the benchmark's share of the time.
-LEGS = {"demo": (60, 6, 99), "llama-192x6": (40, 8, 2), "pythia-14m": (20, 4, 2), "pythia-70m": (20, 2, 1)}
+LEGS = {"demo-256": (60, 6, 99), "llama-192x6": (40, 8, 2), "pythia-14m": (20, 4, 2), "pythia-70m-256": (20, 2, 1)}
 
 
 def leg_with(shape: dict[str, Any], steps: int, saves: int, folder: Path) -> dict[str, Any]:
@@ -168,7 +168,7 @@ def measure(name: str, rounds: int, folder: Path) -> dict[str, Any]:
 def main() -> None:
     """Measures, prints each shape's row, and writes JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--shapes", default="demo,pythia-70m", help=f"of {', '.join(LEGS)}")
+    parser.add_argument("--shapes", default="demo-256,pythia-70m-256", help=f"of {', '.join(LEGS)}")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument(
         "--folder", type=Path, default=Path(tempfile.gettempdir()), help="a folder on the disk to save to"

@@ -1,6 +1,6 @@
 """Training speed: rewarm's loop against the Hugging Face Trainer, as shipped and with the same allocator setting.
 
-    python benchmarks/training.py [--shapes demo-256,llama-192x6-256] [--rounds 5] [--steps 2] [--compile] [--out FILE]
+    python benchmarks/training.py [--shapes demo-256,llama-192x6-256] [--rounds 5] [--steps 1] [--eager] [--out FILE]
 
 Every side is a process of its own that trains the same model from the same weights on the same rows in the same order
 with the same AdamW, logging every step. The processes stay, and are given a few steps in turn (A B C A B C ...): what
@@ -9,6 +9,7 @@ The losses of all sides must agree at every step. Rows are whole documents, but 
 hold many (Trainer is then given their position_ids, from which it makes a mask).
 
 `rewarm` is the number format that `precision: auto` measured to be the fastest here, `rewarm fp32` is held to fp32.
+Where a shape says `compile`, its passes are compiled, as a leg of ten minutes or more is by itself (`compile: auto`).
 `limit` is the rate at which the model's own matrix products alone, attention's causal half included, run in fp32 in the
 fastest library. Needs `pip install "rewarm[bench]"` for Trainer's sides.
 """
@@ -35,21 +36,22 @@ _SMALL = {**_LLAMA, "hidden_size": 192, "intermediate_size": 512, "num_hidden_la
 _PYTHIA_14M = {**_NEOX, "hidden_size": 128, "intermediate_size": 512, "num_hidden_layers": 6, "num_attention_heads": 4}
 _PYTHIA_70M = {**_NEOX, "hidden_size": 512, "intermediate_size": 2048, "num_hidden_layers": 6, "num_attention_heads": 8}
 SHAPES: dict[str, dict[str, Any]] = {
-    "demo-256": {"config": _DEMO, "seq_len": 256, "rows": 16},
-    "llama-192x6-256": {"config": _SMALL, "seq_len": 256, "rows": 16},
-    "llama-192x6-512": {"config": _SMALL, "seq_len": 512, "rows": 8},
+    "demo-256": {"config": _DEMO, "seq_len": 256, "rows": 16, "compile": True},
+    "llama-192x6-256": {"config": _SMALL, "seq_len": 256, "rows": 16, "compile": True},
+    "llama-192x6-512": {"config": _SMALL, "seq_len": 512, "rows": 8, "compile": True},
     "llama-192x6-512-packed": {"config": _SMALL, "seq_len": 512, "rows": 8, "document": 64},
     "pythia-14m-256": {"config": _PYTHIA_14M, "seq_len": 256, "rows": 16},
-    "pythia-70m-256": {"config": _PYTHIA_70M, "seq_len": 256, "rows": 8},
-    "pythia-70m-512": {"config": _PYTHIA_70M, "seq_len": 512, "rows": 4},
+    "pythia-70m-256": {"config": _PYTHIA_70M, "seq_len": 256, "rows": 4},
+    "pythia-70m-512": {"config": _PYTHIA_70M, "seq_len": 512, "rows": 2},
 }
 DEFAULT = "demo-256,llama-192x6-256,llama-192x6-512,llama-192x6-512-packed,pythia-70m-256,pythia-70m-512"
 WARM_UP = 2
 RATE = 1e-3
 OURS, OURS_FP32, SHIPPED, SAME = "rewarm", "rewarm fp32", "Trainer as shipped", "Trainer, same allocator"
-SIDES = {OURS: True, OURS_FP32: True, SHIPPED: False, SAME: True, "limit": True}
+SAME_BF16 = "Trainer in bf16, same allocator"
+SIDES = {OURS: True, OURS_FP32: True, SHIPPED: False, SAME: True, SAME_BF16: True, "limit": True}
 """Whether a side's process has rewarm's allocator settings."""
-AGREE = {OURS: 1e-2, OURS_FP32: 1e-4, SHIPPED: 0.0, SAME: 1e-4}
+AGREE = {OURS: 1e-2, OURS_FP32: 1e-4, SHIPPED: 0.0, SAME: 1e-4, SAME_BF16: 1e-2}
 """Largest difference of a step's loss (about 8 nats) from Trainer's as shipped."""
 
 
@@ -113,7 +115,7 @@ def run_ours(shape: dict[str, Any], steps: int, folder: Path, options: dict[str,
     train(model, optimizer, leg, [], lambda: False, lambda step, entry: turns.losses.append(entry["loss"]))
 
 
-def run_trainer(shape: dict[str, Any], steps: int, folder: Path) -> None:
+def run_trainer(shape: dict[str, Any], steps: int, folder: Path, in_bf16: bool) -> None:
     """The Hugging Face Trainer with its own defaults where they do not change what is learned."""
     import torch
     from transformers import Trainer, TrainerCallback, TrainingArguments
@@ -142,6 +144,7 @@ def run_trainer(shape: dict[str, Any], steps: int, folder: Path) -> None:
         learning_rate=RATE, lr_scheduler_type="constant", weight_decay=0.1, adam_beta1=0.9, adam_beta2=0.95,
         adam_epsilon=1e-8, max_grad_norm=1.0, logging_steps=1, logging_first_step=True, save_strategy="no",
         report_to=[], disable_tqdm=True, train_sampling_strategy="sequential", use_cpu=not torch.cuda.is_available(),
+        bf16=in_bf16,
     )  # fmt: skip
     Trainer(model=make_model(shape), args=arguments, train_dataset=dataset, callbacks=[Paced()]).train()
 
@@ -184,20 +187,22 @@ def _products(torch: Any, weight: Any, rows: int, out: Any) -> None:
     torch.mm(slopes.t(), inputs)
 
 
-def start(label: str, shape: str, steps: int, compiled: bool) -> Side:
-    """A side's process, ready for its first turn."""
+def start(label: str, shape: str, steps: int, eager: bool) -> Side:
+    """A side's process, on its way to its first turn."""
     from rewarm.launch import tuned_environment
 
     environment = dict(os.environ, REWARM_TUNED="off") | (tuned_environment() if SIDES[label] else {})
     command = [sys.executable, __file__, "--worker", label, "--shapes", shape, "--steps", str(steps)]
-    return Side(label, command + (["--compile"] if compiled else []), environment)
+    return Side(label, command + (["--eager"] if eager else []), environment)
 
 
-def compare(name: str, rounds: int, steps: int, compiled: bool) -> dict[str, Any]:
+def compare(name: str, rounds: int, steps: int, eager: bool) -> dict[str, Any]:
     """All sides on one shape, in turn."""
     shape = SHAPES[name]
     total = WARM_UP + rounds * steps + 1
-    sides = {label: start(label, name, total, compiled) for label in SIDES}
+    sides = {label: start(label, name, total, eager) for label in SIDES}
+    for side in sides.values():
+        side.ready()
     for side in sides.values():
         side.turn(WARM_UP, count=False)
     for _ in range(rounds):
@@ -218,7 +223,7 @@ def compare(name: str, rounds: int, steps: int, compiled: bool) -> dict[str, Any
         row[label]["largest loss difference"] = max(abs(a - b) for a, b in zip(losses, wanted, strict=False))
         row[label]["last loss"] = losses[-1]
     for label in (OURS, OURS_FP32):
-        for other in (SHIPPED, SAME, "limit"):
+        for other in (SHIPPED, SAME, SAME_BF16, "limit"):
             pairs = zip(row[label]["readings"], row[other]["readings"], strict=True)
             row[f"{label} / {other}"] = round(statistics.median(own / theirs for own, theirs in pairs), 3)
     return row
@@ -231,26 +236,35 @@ def bars(row: dict[str, Any]) -> list[dict[str, Any]]:
     found = []
     for label in (OURS, OURS_FP32):
         for other, bar in wanted.items():
-            if label == OURS_FP32 or other != "limit":
+            if label == OURS_FP32 or other != "limit":  # the limit is one of fp32
                 found.append(bar_of(f"{row['shape']}: {label} / {other}", row[f"{label} / {other}"], bar, "higher"))
+        if label == OURS:
+            found.append(
+                bar_of(f"{row['shape']}: rewarm / {SAME_BF16}", row[f"{OURS} / {SAME_BF16}"], wanted[SAME], "higher")
+            )
         memory = row[label]["peak_mib"] / row[SHIPPED]["peak_mib"]
         found.append(bar_of(f"{row['shape']}: {label}, peak memory / {SHIPPED}", round(memory, 3), 1.0, "lower"))
-    for label in (OURS, OURS_FP32, SAME):
+    for label in (OURS, OURS_FP32, SAME, SAME_BF16):
         gap = row[label]["largest loss difference"]
         found.append(bar_of(f"{row['shape']}: {label}, largest loss difference", gap, AGREE[label], "lower"))
     return found
 
 
-def worker(label: str, shape: dict[str, Any], steps: int, compiled: bool) -> None:
+def worker(label: str, shape: dict[str, Any], steps: int, eager: bool) -> None:
     """The measured process: answers on standard output whenever its turn is over."""
     with tempfile.TemporaryDirectory() as folder:
         if label == "limit":
             run_limit(shape, steps, Path(folder))
         elif label in (OURS, OURS_FP32):
             precision = "auto" if label == OURS else "fp32"
-            run_ours(shape, steps, Path(folder), {"precision": precision, "compile": compiled})
+            run_ours(
+                shape,
+                steps,
+                Path(folder),
+                {"precision": precision, "compile": shape.get("compile", False) and not eager},
+            )
         else:
-            run_trainer(shape, steps, Path(folder))
+            run_trainer(shape, steps, Path(folder), label == SAME_BF16)
 
 
 def main() -> None:
@@ -258,18 +272,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shapes", default=DEFAULT)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=2)
-    parser.add_argument("--compile", action="store_true", help="compile rewarm's passes, as a long run does by itself")
+    parser.add_argument("--steps", type=int, default=1)
+    parser.add_argument("--eager", action="store_true", help="compile nothing")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--worker", choices=list(SIDES), help=argparse.SUPPRESS)
     options = parser.parse_args()
     names = options.shapes.split(",")
     if options.worker:
-        worker(options.worker, SHAPES[names[0]], options.steps, options.compile)
+        worker(options.worker, SHAPES[names[0]], options.steps, options.eager)
         return
     rows = []
     for name in names:
-        rows.append(compare(name, options.rounds, options.steps, options.compile))
+        rows.append(compare(name, options.rounds, options.steps, options.eager))
         print(json.dumps(rows[-1], indent=1), flush=True)
     held = [bar for row in rows for bar in bars(row)]
     if options.out:

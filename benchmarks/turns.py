@@ -44,7 +44,7 @@ class Turns:
 
 
 class Side:
-    """The parent's end of a worker process; comes back when the worker is ready for its first turn."""
+    """The parent's end of a worker process."""
 
     def __init__(self, label: str, command: list[str], environment: dict[str, str]) -> None:
         self.label = label
@@ -53,6 +53,9 @@ class Side:
             command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True
         )
         self.answers: list[dict[str, Any]] = []
+
+    def ready(self) -> None:
+        """Comes back when the worker waits for its first turn."""
         self._answer()
 
     def _answer(self) -> dict[str, Any]:
