@@ -1,6 +1,6 @@
 """The way of text to a batch: tokenising, memory and start of a billion tokens, and what the loader takes of a step.
 
-    python benchmarks/data.py [--parts tokenise,billion,loader] [--rounds 5] [--megabytes 4] [--out FILE]
+    python benchmarks/data.py [--parts tokenise,billion,loader] [--rounds 5] [--megabytes 8] [--out FILE]
 
 `tokenise`: bytes of text a second of `prepare` (a .jsonl.zst on disk to a finished store) over those of the bare
 `tokenizers` library (`encode_batch_fast`) on the same batches already in memory, taking turns, on every core of this
@@ -334,7 +334,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--parts", default="tokenise,billion,loader")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--megabytes", type=float, default=12.0)
+    parser.add_argument("--megabytes", type=float, default=8.0)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--worker", choices=["memory", "resume"], help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)

@@ -40,7 +40,12 @@ SAVES = 10
 WARM_UP = 2
 FEWEST_STEPS = 10
 # Steps of a leg, rows of a step, and the rounds at most: what ends in the benchmark's share of the time.
-LEGS = {"demo-256": (60, 6, 99), "llama-192x6": (40, 8, 2), "pythia-14m": (20, 4, 2), "pythia-70m-256": (20, 2, 1)}
+LEGS = {
+    "demo-256": (60, 6, 99),
+    "llama-192x6-256": (40, 8, 2),
+    "pythia-14m-256": (20, 4, 2),
+    "pythia-70m-256": (20, 2, 1),
+}
 
 
 def leg_with(shape: dict[str, Any], steps: int, saves: int, folder: Path) -> dict[str, Any]:

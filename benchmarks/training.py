@@ -45,7 +45,7 @@ SHAPES: dict[str, dict[str, Any]] = {
     "pythia-70m-512": {"config": _PYTHIA_70M, "seq_len": 512, "rows": 2},
 }
 DEFAULT = "demo-256,llama-192x6-256,llama-192x6-512,llama-192x6-512-packed,pythia-70m-256,pythia-70m-512"
-WARM_UP = 2
+WARM_UP = 1
 RATE = 1e-3
 OURS, OURS_FP32, SHIPPED, SAME = "rewarm", "rewarm fp32", "Trainer as shipped", "Trainer, same allocator"
 SAME_BF16 = "Trainer in bf16, same allocator"

@@ -112,6 +112,7 @@ def _whole(owed: list[float], rows: int) -> list[int]:
     for index in by_rest[: max(0, rows - sum(counts))]:
         counts[index] += 1
     while sum(counts) > rows:
-        most = max(range(len(owed)), key=lambda index: counts[index] - owed[index])
+        given = (index for index, count in enumerate(counts) if count)
+        most = max(given, key=lambda index: counts[index] - owed[index])
         counts[most] -= 1
     return counts

@@ -115,6 +115,7 @@ def test_whole_counts_by_hand() -> None:
     assert _whole([-0.5, 1.5], 1) == [0, 1]
     assert _whole([2.0 - 1e-12, 1.0 + 1e-12], 3) == [2, 1]
     assert _whole([1.2, 1.2, -0.4], 2) == [1, 1, 0]
+    assert _whole([1.0, 1.0, -0.5, -0.5], 1) == [0, 1, 0, 0]  # nobody gets fewer than none
 
 
 def test_more_corpora_than_the_format_holds() -> None:
