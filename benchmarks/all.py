@@ -45,7 +45,7 @@ def table(bars: list[dict[str, Any]]) -> Table:
     """All bars, with the missed ones marked."""
     made = Table("what", "measured", "bar", "met")
     for bar in bars:
-        sign = ">=" if bar["better"] == "higher" else "<="
+        sign = ">=" if bar["better"] == "higher" else "<"
         made.add_row(bar["name"], f"{bar['value']:.4g}", f"{sign} {bar['bar']:.4g}", "yes" if bar["met"] else "MISSED")
     return made
 

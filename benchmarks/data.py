@@ -21,8 +21,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -33,6 +31,8 @@ from collections.abc import Iterator
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
+
+from turns import bar_of, machine, tell
 
 DEMO = Path(__file__).parent.parent / "rewarm" / "recipes" / "demo_base"
 LENGTHS = (300, 3_000, 100_000)
@@ -298,12 +298,6 @@ def loader(rounds: int, steps: int) -> dict[str, Any]:
     return readings
 
 
-def bar(name: str, value: float, limit: float, better: str) -> dict[str, Any]:
-    """One line of `make bench`."""
-    met = value >= limit if better == "higher" else value <= limit
-    return {"name": name, "value": round(value, 4), "bar": limit, "better": better, "met": met}
-
-
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Every part asked for, with its bars."""
     parts = options.parts.split(",")
@@ -313,19 +307,20 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         found["tokenise"] = [tokenise(length, options.rounds, options.megabytes) for length in LENGTHS]
         for row in found["tokenise"]:
             name = f"tokenising from jsonl.zst / bare tokenizer, documents of {row['characters']:,} characters"
-            bars.append(bar(name, row["ratio"], 0.90, "higher"))
+            bars.append(bar_of(name, row["ratio"], 0.90, "higher"))
     if "billion" in parts:
         found["billion"] = [billion(mean, options.rounds) for mean in MEANS]
         for row in found["billion"]:
             name = f"1e9 tokens in {row['documents']:,} documents"
-            bars.append(bar(f"{name}: memory, MB", row["peak_megabytes"]["RssAnon"], 200.0, "lower"))
+            bars.append(bar_of(f"{name}: memory, MB", row["peak_megabytes"]["RssAnon"], 200.0, "lower"))
             for at, seconds in row["seconds"].items():
-                bars.append(bar(f"{name}: first batch at the {at}, s", statistics.median(seconds), 1.0, "lower"))
+                first = statistics.median(seconds)
+                bars.append(bar_of(f"{name}: first batch at the {at}, s", first, 1.0, "lower"))
     if "loader" in parts:
         found["loader"] = loader(options.rounds, 8)
         for share in ("wait_share", "processor_share"):
             name = f"loader, documents of 50 tokens: {share.replace('_', ' ')} of a step"
-            bars.append(bar(name, statistics.median(found["loader"][share]), 0.02, "lower"))
+            bars.append(bar_of(name, statistics.median(found["loader"][share]), 0.02, "lower"))
     return found
 
 
@@ -344,12 +339,7 @@ def main() -> None:
     elif options.worker == "resume":
         worker_resume(options.folder, options.rounds)
     else:
-        cores = len(os.sched_getaffinity(0))
-        machine = {"processor": platform.processor() or platform.machine(), "cores": cores}
-        text = json.dumps({"machine": machine, **measure(options)}, indent=1)
-        print(text)
-        if options.out:
-            options.out.write_text(text + "\n", encoding="utf-8")
+        tell({"machine": machine(), **measure(options)}, options.out)
 
 
 if __name__ == "__main__":

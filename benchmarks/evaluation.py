@@ -26,9 +26,7 @@ import argparse
 import importlib.util
 import json
 import os
-import platform
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -36,6 +34,8 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+
+from turns import Side, bar_of, machine, tell
 
 LENGTH = 2048
 SHAPES: dict[str, dict[str, Any]] = {
@@ -223,41 +223,12 @@ def work(side: str, folder: Path, shape: dict[str, Any], batch: int | None, cloc
             print(json.dumps({"seconds": clock() - start, "values": values}), file=answers, flush=True)
 
 
-class Worker:
+def start(side: str, tuned: bool, arguments: list[str]) -> Side:
     """A side's process."""
+    from rewarm.launch import tuned_environment
 
-    def __init__(self, side: str, tuned: bool, arguments: list[str]) -> None:
-        from rewarm.launch import tuned_environment
-
-        environment = dict(os.environ, REWARM_TUNED="off", HF_HUB_OFFLINE="1") | (tuned_environment() if tuned else {})
-        self.log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - lives as long as the process
-        self.process = subprocess.Popen(
-            [sys.executable, __file__, "--worker", side, *arguments], env=environment, text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log,
-        )  # fmt: skip
-        self.tokenising = float(self._answer()["tokenising"])
-
-    def _answer(self) -> dict[str, Any]:
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        if not line:
-            self.log.seek(0)
-            raise SystemExit(f"a worker failed:\n{self.log.read()[-2000:]}")
-        answer: dict[str, Any] = json.loads(line)
-        return answer
-
-    def ask(self, kind: str, action: str = "score") -> dict[str, Any]:
-        """Scores a kind of requests: seconds and values."""
-        assert self.process.stdin is not None
-        self.process.stdin.write(f"{action} {kind}\n")
-        self.process.stdin.flush()
-        return self._answer()
-
-    def close(self) -> None:
-        """Ends the process and waits for it."""
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        self.process.wait()
+    environment = dict(os.environ, REWARM_TUNED="off", HF_HUB_OFFLINE="1") | (tuned_environment() if tuned else {})
+    return Side(side, [sys.executable, __file__, "--worker", side, *arguments], environment)
 
 
 def compare(name: str, rounds: int, clock: str, sides: dict[str, tuple[str, bool]]) -> dict[str, Any]:
@@ -266,21 +237,22 @@ def compare(name: str, rounds: int, clock: str, sides: dict[str, tuple[str, bool
     with tempfile.TemporaryDirectory() as folder:
         make_folder(shape, Path(folder))
         arguments = ["--shapes", name, "--folder", folder, "--clock", clock]
-        workers = {label: Worker(*side, arguments) for label, side in sides.items()}
+        workers = {label: start(*side, arguments) for label, side in sides.items()}
+        tokenising = max(worker.ready()["tokenising"] for worker in workers.values())
         found: dict[str, dict[str, list[float]]] = {kind: {label: [] for label in [*sides, ALONE]} for kind in KINDS}
         values: dict[str, dict[str, list[float]]] = {kind: {} for kind in KINDS}
         for turn in range(rounds + 1):
             for kind in KINDS:
                 for label, worker in workers.items():
-                    answer = worker.ask(kind)
+                    answer = worker.ask(f"score {kind}")
                     values[kind][label] = answer["values"]
                     if turn:
                         found[kind][label].append(answer["seconds"])
-                found[kind][ALONE] += [workers["ours"].ask(kind, "products")["seconds"]] if turn else []
+                found[kind][ALONE] += [workers["ours"].ask(f"products {kind}")["seconds"]] if turn else []
         for worker in workers.values():
             worker.close()
     row: dict[str, Any] = {"shape": name, "rounds": rounds, "readings": found, "kinds": {}}
-    row["peer's tokenising of documents"] = max(worker.tokenising for worker in workers.values())
+    row["peer's tokenising of documents"] = tokenising
     requests = make_requests(shape)
     for kind in KINDS:
         row["kinds"][kind] = _summary(kind, found[kind], values[kind], requests[kind])
@@ -315,13 +287,9 @@ def bars_of(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
             for label, value in summary.items():
                 about = f"evaluation, {row['shape']}, {kind}"
                 if label.startswith("rate / "):
-                    met = value >= BAR
-                    bars.append({"name": f"{about}: {label}", "value": value, "bar": BAR, "better": "higher",
-                                 "met": met})  # fmt: skip
+                    bars.append(bar_of(f"{about}: {label}", value, BAR, "higher"))
                 elif label == "largest difference":
-                    met = value <= LARGEST_DIFFERENCE
-                    bars.append({"name": f"{about}: {label}", "value": value, "bar": LARGEST_DIFFERENCE,
-                                 "better": "lower", "met": met})  # fmt: skip
+                    bars.append(bar_of(f"{about}: {label}", value, LARGEST_DIFFERENCE, "lower"))
     return bars
 
 
@@ -331,9 +299,10 @@ def sweep(name: str, clock: str) -> dict[str, dict[str, float]]:
     with tempfile.TemporaryDirectory() as folder:
         make_folder(SHAPES[name], Path(folder))
         for batch in ("1", "4", "16", "64"):
-            worker = Worker("peer", True, ["--shapes", name, "--folder", folder, "--clock", clock, "--batch", batch])
+            worker = start("peer", True, ["--shapes", name, "--folder", folder, "--clock", clock, "--batch", batch])
+            worker.ready()
             kinds = KINDS if int(batch) < 16 else ("cloze",)
-            found[batch] = {kind: [worker.ask(kind) for _ in range(2)][1]["seconds"] for kind in kinds}
+            found[batch] = {kind: [worker.ask(f"score {kind}") for _ in range(2)][1]["seconds"] for kind in kinds}
             worker.close()
     return found
 
@@ -364,17 +333,14 @@ def main() -> None:
         return
     sides = SIDES if has_peer else {"ours": SIDES["ours"]}
     rows = [compare(name, options.rounds, options.clock, sides) for name in names]
-    machine = {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()}
     result = {
-        "machine": machine,
+        "machine": machine(),
         "clock": options.clock,
         "rows": rows,
         "bars": bars_of(rows),
         **({} if has_peer else {"skipped": SKIPPED}),
     }
-    print(json.dumps(result, indent=1))
-    if options.out:
-        options.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    tell(result, options.out)
 
 
 if __name__ == "__main__":

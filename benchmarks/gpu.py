@@ -24,7 +24,6 @@ import argparse
 import contextlib
 import json
 import os
-import platform
 import re
 import resource
 import statistics
@@ -37,7 +36,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from training import make_model, make_rows
+from training import make_model, make_rows, rows_over
+from turns import bar_of, machine, tell
 
 SHAPES: dict[str, dict[str, Any]] = {
     "tiny": {"config": {"model_type": "llama", "hidden_size": 64, "intermediate_size": 176, "num_hidden_layers": 2,
@@ -79,21 +79,12 @@ def make_packed_rows(shape: dict[str, Any], steps: int, folder: Path) -> Any:
     """A leg's rows over documents of very different lengths, most of them much shorter than a row."""
     import numpy as np
 
-    from rewarm.tokens.loader import Source, StageRows
-    from rewarm.tokens.order import DocumentStream
-    from rewarm.tokens.shards import Store, StoreWriter
-
     source = np.random.default_rng(0)
     vocabulary, tokens = shape["config"]["vocab_size"], (steps + 1) * shape["rows"] * shape["seq_len"]
     lengths = np.clip(source.lognormal(np.log(shape["seq_len"] / 6), 0.8, tokens), 4, 4 * shape["seq_len"]).astype(int)
     lengths = lengths[: int(np.searchsorted(lengths.cumsum(), tokens)) + 1]
-    dtype = np.dtype(np.uint16 if vocabulary <= 2**16 else np.uint32)
-    ids = [(source.beta(0.5, 4.0, length) * vocabulary).astype(dtype) for length in lengths]
-    with StoreWriter(folder / "store", dtype) as writer:
-        writer.add(ids, list(lengths), list(range(len(ids))), list(range(len(ids))))
-    stream = DocumentStream(Store(folder / "store"), np.arange(len(ids)), 0, "benchmark")
-    drawn = np.zeros((steps, shape["rows"]), np.uint8)
-    return StageRows([Source("benchmark", stream)], drawn, shape["seq_len"], shape["rows"])
+    ids = [source.beta(0.5, 4.0, length) * vocabulary for length in lengths]
+    return rows_over(ids, shape, steps, folder)
 
 
 WORKLOADS: dict[str, Callable[..., Any]] = {"rows": make_rows, "packed": make_packed_rows}
@@ -285,8 +276,7 @@ def bars(options: argparse.Namespace, rows: list[dict[str, Any]], on_gpu: bool) 
             readings.append(("tokens/s, rewarm / Trainer", row["rewarm / trainer"], 1.0, "higher"))
             readings.append(("peak memory, rewarm / Trainer", memory, 1.0, "lower"))
         for name, value, bar, better in readings:
-            met = value >= bar if better == "higher" else value <= bar
-            found.append({"name": f"{where}: {name}", "value": value, "bar": bar, "better": better, "met": met})
+            found.append(bar_of(f"{where}: {name}", value, bar, better))
     return found
 
 
@@ -328,16 +318,10 @@ def main() -> None:
         for workload in options.workloads.split(","):
             rows.append(compare(options, name, workload, peaks))
             print({key: value for key, value in rows[-1].items() if key != "runs"}, file=sys.stderr, flush=True)
-    machine = {
-        "processor": platform.processor() or platform.machine(), "cores": os.cpu_count(), "device": device,
-        "torch": torch.__version__,
-    }  # fmt: skip
     asked = {name: getattr(options, name) for name in ("precision", "compile", "gradient_checkpointing", "interval")}
-    result = {"machine": machine, "asked": asked, "peaks": peaks, "bars": bars(options, rows, on_gpu), "rows": rows}
-    text = json.dumps(result, indent=1)
-    print(text)
-    if options.out:
-        options.out.write_text(text + "\n", encoding="utf-8")
+    where = {**machine(), "device": device, "torch": torch.__version__}
+    result = {"machine": where, "asked": asked, "peaks": peaks, "bars": bars(options, rows, on_gpu), "rows": rows}
+    tell(result, options.out)
 
 
 if __name__ == "__main__":

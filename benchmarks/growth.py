@@ -12,7 +12,6 @@ over that of the smallest, and the memory of the largest over that of the smalle
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
 import sys
@@ -22,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from training import RATE, SHAPES, make_model
-from turns import Side, Turns, bar_of, machine
+from turns import Side, Turns, bar_of, machine, tell
 
 DOCUMENT = 100
 SHAPE = SHAPES["demo-256"]
@@ -151,9 +150,7 @@ def main() -> None:
             bar_of(f"growth: own memory, {name}", round(memory[-1] / memory[0], 3), FLAT_MEMORY, "lower"),
         ],
     }
-    print(json.dumps(found, indent=1))
-    if options.out:
-        options.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    tell(found, options.out)
     if options.picture:
         draw(sizes, rates, memory, options.picture)
 

@@ -23,7 +23,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -34,6 +33,7 @@ from pathlib import Path
 from typing import Any
 
 from training import SHAPES, make_model, make_rows
+from turns import bar_of, machine, tell
 
 BAR = 0.02
 SAVES = 10
@@ -186,15 +186,9 @@ def main() -> None:
         return
     rows = [measure(name, options.rounds, options.folder) for name in options.shapes.split(",")]
     bars = [
-        {"name": f"saving, {row['shape']}: share of the leg that waits", "value": row["blocking"], "bar": BAR,
-         "better": "lower", "met": row["blocking"] < BAR}
-        for row in rows
-    ]  # fmt: skip
-    machine = {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()}
-    text = json.dumps({"machine": machine, "bars": bars, "shapes": rows}, indent=1)
-    print(text)
-    if options.out:
-        options.out.write_text(text + "\n", encoding="utf-8")
+        bar_of(f"saving, {row['shape']}: share of the leg that waits", row["blocking"], BAR, "lower") for row in rows
+    ]
+    tell({"machine": machine(), "bars": bars, "shapes": rows}, options.out)
 
 
 if __name__ == "__main__":

@@ -11,16 +11,15 @@ process, which says more than its time on a machine that does other things, too.
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+
+from turns import bar_of, machine, tell
 
 BARS = {"rewarm --help": 0.3, "rewarm check": 3.0}
 LIBRARIES = "import torch; from transformers import AutoModelForCausalLM, PreTrainedModel"
@@ -85,16 +84,8 @@ def main() -> None:
         }
         for name, readings in found.items()
     }
-    bars: list[dict[str, Any]] = [
-        {"name": f"{name} (s)", "value": rows[name]["seconds"], "bar": bar, "better": "lower",
-         "met": rows[name]["seconds"] < bar}
-        for name, bar in BARS.items()
-    ]  # fmt: skip
-    machine = {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()}
-    text = json.dumps({"machine": machine, "bars": bars, "commands": rows}, indent=1)
-    print(text)
-    if options.out:
-        options.out.write_text(text + "\n", encoding="utf-8")
+    bars = [bar_of(f"{name} (s)", rows[name]["seconds"], bar, "lower") for name, bar in BARS.items()]
+    tell({"machine": machine(), "bars": bars, "commands": rows}, options.out)
 
 
 if __name__ == "__main__":

@@ -72,20 +72,27 @@ def make_rows(shape: dict[str, Any], steps: int, folder: Path) -> Any:
     """A leg's rows over a real token store; every document is one row long, or the shape's `document` tokens."""
     import numpy as np
 
+    length = shape.get("document", shape["seq_len"])
+    count = steps * shape["rows"] * shape["seq_len"] // length
+    # A skewed distribution, so that there is something to learn and losses can be told apart.
+    ids = np.random.default_rng(0).beta(0.5, 4.0, (count, length)) * shape["config"]["vocab_size"]
+    return rows_over(list(ids), shape, steps, folder)
+
+
+def rows_over(documents: list[Any], shape: dict[str, Any], steps: int, folder: Path) -> Any:
+    """A leg's rows over a store of these documents."""
+    import numpy as np
+
     from rewarm.tokens.loader import Source, StageRows
     from rewarm.tokens.order import DocumentStream
     from rewarm.tokens.shards import Store, StoreWriter
 
-    length = shape.get("document", shape["seq_len"])
-    count = steps * shape["rows"] * shape["seq_len"] // length
-    vocabulary = shape["config"]["vocab_size"]
-    dtype = np.dtype(np.uint16 if vocabulary <= 2**16 else np.uint32)
-    # A skewed distribution, so that there is something to learn and losses can be told apart.
-    ids = (np.random.default_rng(0).beta(0.5, 4.0, (count, length)) * vocabulary).astype(dtype)
+    dtype = np.dtype(np.uint16 if shape["config"]["vocab_size"] <= 2**16 else np.uint32)
+    numbers = list(range(len(documents)))
     with StoreWriter(folder / "store", dtype) as writer:
-        writer.add(list(ids), [length] * count, list(range(count)), list(range(count)))
-    store = Store(folder / "store")
-    stream = DocumentStream(store, np.arange(count), 0, "benchmark")
+        ids = [document.astype(dtype) for document in documents]
+        writer.add(ids, [len(document) for document in ids], numbers, numbers)
+    stream = DocumentStream(Store(folder / "store"), np.arange(len(ids)), 0, "benchmark")
     source = np.zeros((steps, shape["rows"]), np.uint8)
     return StageRows([Source("benchmark", stream)], source, shape["seq_len"], shape["rows"])
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from pathlib import Path
 from typing import Any
 
 
@@ -54,9 +55,9 @@ class Side:
         )
         self.answers: list[dict[str, Any]] = []
 
-    def ready(self) -> None:
-        """Comes back when the worker waits for its first turn."""
-        self._answer()
+    def ready(self) -> dict[str, Any]:
+        """What the worker says when it waits for its first turn."""
+        return self._answer()
 
     def _answer(self) -> dict[str, Any]:
         assert self.process.stdout is not None
@@ -67,26 +68,38 @@ class Side:
         found: dict[str, Any] = json.loads(line)
         return found
 
+    def ask(self, line: str) -> dict[str, Any]:
+        """What the worker answers to a line, once it has done what it says."""
+        assert self.process.stdin is not None
+        print(line, file=self.process.stdin, flush=True)
+        return self._answer()
+
     def turn(self, steps: int, count: bool = True) -> None:
         """Lets the worker make its steps, and waits for them; what it answers is kept if it is to count."""
-        assert self.process.stdin is not None
-        print(steps, file=self.process.stdin, flush=True)
-        answer = self._answer()
+        answer = self.ask(str(steps))
         if count:
             self.answers.append(answer)
 
     def close(self) -> None:
-        """Ends the worker."""
-        self.process.communicate("0\n")
+        """Ends the worker: it finds nothing more to read."""
+        self.process.communicate()
         self.errors.close()
 
 
 def bar_of(name: str, value: float, bar: float, better: str) -> dict[str, Any]:
-    """One line of `make bench`: a measured value, what it is held to, and whether it is met."""
-    met = value >= bar if better == "higher" else value <= bar
-    return {"name": name, "value": value, "bar": bar, "better": better, "met": met}
+    """One line of `make bench`: a measured value, what it is held to (at least, or below), and whether it is met."""
+    met = value >= bar if better == "higher" else value < bar
+    return {"name": name, "value": float(f"{value:.4g}"), "bar": bar, "better": better, "met": met}
 
 
 def machine() -> dict[str, Any]:
     """The machine of a reading."""
-    return {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()}
+    return {"processor": platform.processor() or platform.machine(), "cores": len(os.sched_getaffinity(0))}
+
+
+def tell(result: dict[str, Any], out: Path | None) -> None:
+    """Prints a result, and writes it to a file if one was asked for."""
+    text = json.dumps(result, indent=1)
+    print(text)
+    if out:
+        out.write_text(text + "\n", encoding="utf-8")

@@ -17,6 +17,7 @@ from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
 from rewarm.evaluation.prefixes import Ids, Row
 from rewarm.training.objective import ISOLATED
+from rewarm.training.probing import probe_tokens
 
 
 def reach(model: PreTrainedModel) -> float:
@@ -83,8 +84,7 @@ def shares_prefixes(model: PreTrainedModel) -> bool:
     known = inspect.signature(model.base_model.forward).parameters
     if not {"past_key_values", "attention_mask", "position_ids"} <= known.keys():
         return False
-    vocabulary = int(model.get_input_embeddings().weight.shape[0])  # type: ignore[index]
-    ids_T = np.arange(1, 9) * max(1, vocabulary // 9) % vocabulary
+    ids_T = probe_tokens(model, 8).cpu().numpy()
     first, second = ids_T[:6], ids_T[[0, 1, 2, 6, 7]]
     tree = Row(
         ids_S=ids_T[2:], depths_S=np.array([2, 3, 4, 5, 3, 4]), ends_S=np.array([6, 4, 4, 4, 6, 6]),

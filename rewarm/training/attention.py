@@ -19,6 +19,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
 from rewarm.training.documents import document_bounds, grouped, on_gpu, one_by_one
+from rewarm.training.probing import probe_tokens, probing
 
 NAME = "rewarm_documents"
 
@@ -95,24 +96,20 @@ def can_name_documents(model: PreTrainedModel) -> bool:
     if config._attn_implementation != "sdpa" or getattr(config.get_text_config(), "attention_chunk_size", None):
         return False
     positions_BT = torch.tensor([[0, 1, 2, 0, 1, 2, 3, 4], [0, 1, 2, 3, 4, 5, 6, 7]], device=model.device)
-    vocabulary = int(model.get_input_embeddings().weight.shape[0])  # type: ignore[index]
-    inputs = {"input_ids": torch.arange(1, 17, device=model.device).view(2, 8) * 97 % vocabulary, "use_cache": False}
-    was_training = model.training
-    model.eval()
+    inputs = {"input_ids": probe_tokens(model, 16).view(2, 8), "use_cache": False}
     try:
-        with torch.no_grad(), torch.autocast(model.device.type, enabled=False), _narrow_windows(model):
+        with probing(model), _narrow_windows(model):
             wanted = model(**inputs, position_ids=positions_BT).logits
             model.set_attn_implementation(NAME)
             mask = document_bounds(positions_BT).to(model.device)
             found = model(**inputs, position_ids=positions_BT, attention_mask=mask).logits
         fits = config._attn_implementation == NAME and torch.allclose(found, wanted, rtol=1e-4, atol=1e-4)
         if fits and model.device.type == "cuda":  # half precision has a kernel of its own there, not for every head
-            with torch.autocast("cuda", torch.bfloat16):
+            with probing(model), torch.enable_grad(), torch.autocast("cuda", torch.bfloat16):
                 model(**inputs, position_ids=positions_BT, attention_mask=mask).logits.sum().backward()
             model.zero_grad(set_to_none=True)
     except (ValueError, TypeError, RuntimeError, IndexError, AttributeError):
         fits = False
-    model.train(was_training)
     if not fits:
         model.set_attn_implementation("sdpa")
     return bool(fits)

@@ -40,12 +40,8 @@ def document_bounds(positions_BT: Tensor) -> Tensor:
     return bounds[None, None, None]
 
 
-@lru_cache(maxsize=16)
 def _groups(bounds: bytes) -> list[Tensor]:
-    """Token indices (G, L) of documents computed together; -1 - i where document i's last token is repeated as padding.
-
-    Cached: every layer asks for the same ones, forward and backward.
-    """
+    """Token indices (G, L) of documents computed together; -1 - i where token i, a document's last, is padding."""
     starts = np.frombuffer(bounds, np.int32)
     starts = starts[: int(np.searchsorted(starts, starts[-1])) + 1].astype(np.int64)
     lengths = np.diff(starts)
@@ -99,6 +95,7 @@ class _Group:
 
 @lru_cache(maxsize=16)
 def _plan(bounds: bytes) -> list[_Group]:
+    """Cached: every layer asks for the same groups, forward and backward."""
     return [_Group(index_GL) for index_GL in _groups(bounds)]
 
 

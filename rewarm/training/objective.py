@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from rewarm.tokens.packing import NO_TARGET
 from rewarm.training import documents
 from rewarm.training.attention import can_name_documents
 from rewarm.training.cross_entropy import LinearCrossEntropy, Workspace, chunk_losses, chunk_rows
+from rewarm.training.probing import probe_tokens, probing
 from rewarm.training.products import cache_folder, use_fastest
 from rewarm.types import Batch, UserError
 
@@ -32,28 +32,13 @@ _ISOLATING = (
 )
 
 
-@contextmanager
-def _probing(model: PreTrainedModel) -> Iterator[None]:
-    was_training = model.training
-    model.eval()
-    with torch.no_grad(), torch.autocast(model.device.type, enabled=False):
-        yield
-    model.train(was_training)
-
-
-def _probe_tokens(model: PreTrainedModel, count: int) -> Tensor:
-    """Ids from all over the vocabulary: a single one may be padding, whose embedding is zero in some families."""
-    vocabulary = int(model.get_input_embeddings().weight.shape[0])  # type: ignore[index]
-    return torch.arange(1, count + 1, device=model.device) * max(1, vocabulary // (count + 1)) % vocabulary
-
-
 def has_plain_head(model: PreTrainedModel) -> bool:
     """Whether the logits are exactly a linear map of the last hidden state (no capping, scaling or extra layer)."""
     head = model.get_output_embeddings()
     if not isinstance(head, torch.nn.Linear) or model.base_model is model:
         return False
-    tokens_BT = _probe_tokens(model, 32)[None]
-    with _probing(model):
+    tokens_BT = probe_tokens(model, 32)[None]
+    with probing(model):
         whole_BTV = model(input_ids=tokens_BT, use_cache=False).logits
         parts_BTV = head(model.base_model(input_ids=tokens_BT, use_cache=False).last_hidden_state)
     return bool(torch.equal(whole_BTV, parts_BTV))
@@ -64,13 +49,13 @@ def check_isolation(model: PreTrainedModel) -> None:
 
     Recurrent models, and families whose attention does not follow `position_ids` (OPT, BLOOM, MPT, Falcon), do so.
     """
-    document = _probe_tokens(model, 7)
+    document = probe_tokens(model, 7)
     tokens_BT = torch.stack(
         [torch.cat([document[:4], document[4:]]), torch.cat([document[[4, 4, 4, 4]], document[4:]])]
     )
     positions_BT = torch.tensor([[0, 1, 2, 3, 0, 1, 2]] * 2, device=model.device)
     try:
-        with _probing(model):
+        with probing(model):
             first, second = model(input_ids=tokens_BT, position_ids=positions_BT, use_cache=False).logits[:, 4:].float()
     except TypeError as error:
         raise UserError(f"{type(model).__name__} takes no position_ids. {_ISOLATING}") from error
