@@ -57,10 +57,10 @@ def work(tokens: int, turns_made: int, steps: int, folder: Path) -> None:
     import numpy as np
     import torch
 
+    from rewarm.objectives.causal import Objective
     from rewarm.tokens.loader import Source, StageRows
     from rewarm.tokens.order import DocumentStream, training_documents
     from rewarm.training.machine import choose_precision
-    from rewarm.training.objective import Objective
     from rewarm.training.optimizer import AdamWOptions, Optimizer
 
     store = write_store(tokens, folder)

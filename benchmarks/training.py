@@ -160,7 +160,7 @@ def run_limit(shape: dict[str, Any], steps: int, folder: Path) -> None:
     """Only the model's matrix products, each at its own shape, in the library that was measured to be the fastest."""
     import torch
 
-    from rewarm.training.products import use_fastest
+    from rewarm.objectives.products import use_fastest
 
     model = make_model(shape)
     tokens, length = shape["rows"] * shape["seq_len"], shape["seq_len"]

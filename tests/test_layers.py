@@ -23,6 +23,7 @@ LEVELS = (
     ("tokens",),
     ("mixtures",),
     ("models",),
+    ("objectives",),
     ("adapters", "schedules", "retention"),
     ("training",),
     ("evaluation",),

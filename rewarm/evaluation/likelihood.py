@@ -25,8 +25,8 @@ from transformers.cache_utils import Cache
 from rewarm.evaluation.passes import batch_tokens, length_batches
 from rewarm.evaluation.prefixes import Group, Ids, Query, plan
 from rewarm.evaluation.trees import keep, reach, shares_prefixes, tree_inputs
-from rewarm.training.objective import has_plain_head
-from rewarm.training.products import as_torch_does
+from rewarm.objectives.causal import has_plain_head
+from rewarm.objectives.products import as_torch_does
 from rewarm.types import UserError
 
 LOGIT_BYTES = 64 << 20

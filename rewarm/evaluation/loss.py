@@ -20,10 +20,10 @@ from transformers import PreTrainedModel
 
 from rewarm.evaluation.intervals import DocumentLosses
 from rewarm.evaluation.passes import batch_tokens, length_batches
+from rewarm.objectives.causal import Objective
 from rewarm.tokens.order import Indices, Segment
 from rewarm.tokens.packing import NO_TARGET, pack, windows
 from rewarm.tokens.shards import Store
-from rewarm.training.objective import Objective
 from rewarm.types import Batch
 
 

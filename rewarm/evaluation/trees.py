@@ -16,8 +16,8 @@ from transformers import PreTrainedModel
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
 from rewarm.evaluation.prefixes import Ids, Row
-from rewarm.training.objective import ISOLATED
-from rewarm.training.probing import probe_tokens
+from rewarm.objectives.causal import ISOLATED
+from rewarm.objectives.probing import probe_tokens
 
 
 def reach(model: PreTrainedModel) -> float:

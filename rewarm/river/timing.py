@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
+from rewarm.objectives.causal import Objective
 from rewarm.plan import Plan
 from rewarm.river.costs import Work
 from rewarm.river.legs import LegPlan
@@ -18,7 +19,6 @@ from rewarm.training.machine import (
     matmul_rate,
     on_device,
 )
-from rewarm.training.objective import Objective
 from rewarm.training.optimizer import AdamWOptions, Optimizer
 from rewarm.types import Batch
 

@@ -17,9 +17,9 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
+from rewarm.objectives.attention import NAME
+from rewarm.objectives.cross_entropy import chunk_rows
 from rewarm.plan import Plan
-from rewarm.training.attention import NAME
-from rewarm.training.cross_entropy import chunk_rows
 from rewarm.training.machine import choose_precision, micro_batches
 from rewarm.training.memory import memory_available
 from rewarm.types import UserError
@@ -139,7 +139,7 @@ def _is_gated(model: PreTrainedModel, inner: int) -> bool:
 
 
 def _names_documents(config: Any) -> bool:
-    """Whether attention is given documents (rewarm/training/attention.py), as far as a configuration tells."""
+    """Whether attention is given documents (rewarm/objectives/attention.py), as far as a configuration tells."""
     return config._attn_implementation in ("sdpa", NAME) and not any(
         getattr(config, name, None) for name in _BEYOND_SOFTMAX
     )

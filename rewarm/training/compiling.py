@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
+from rewarm.objectives.causal import Objective
+from rewarm.objectives.products import measured
 from rewarm.training.machine import flops_per_token, has_compiler, matmul_rate
-from rewarm.training.objective import Objective
-from rewarm.training.products import measured
 from rewarm.types import Batch, UserError
 
 PAYS_SECONDS = 600.0

@@ -17,11 +17,11 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from rewarm.objectives.causal import Objective
 from rewarm.schedules import Schedule
 from rewarm.tokens.loader import StageRows
 from rewarm.training import activations, checkpoint, compiling
 from rewarm.training.journal import Journal
-from rewarm.training.objective import Objective
 from rewarm.training.optimizer import Optimizer, RateProbe
 from rewarm.training.saving import Saver
 from rewarm.types import Batch, StreamState

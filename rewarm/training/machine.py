@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from rewarm.objectives import products
 from rewarm.plan import Plan
-from rewarm.training import journal, products
+from rewarm.training import journal
 from rewarm.types import UserError
 
 CPU_MICRO_TOKENS = 4096

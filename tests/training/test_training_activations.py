@@ -13,10 +13,10 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM
 
 import rewarm.recipes
+from rewarm.objectives.causal import Objective
 from rewarm.plan import Plan, from_values
 from rewarm.training import activations
 from rewarm.training.activations import OutOfMemory, Passes, checkpoint_layers, choose, explained, kept_bytes, needed
-from rewarm.training.objective import Objective
 from rewarm.types import Batch, UserError
 
 ROWS, LENGTH = 4, 64

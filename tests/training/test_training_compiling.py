@@ -11,9 +11,9 @@ import torch
 from torch._dynamo.testing import CompileCounterWithBackend
 from torch._inductor import config as inductor
 
+from rewarm.objectives.causal import Objective
 from rewarm.training import compiling
 from rewarm.training.compiling import _agree, pays, try_compiling
-from rewarm.training.objective import Objective
 from rewarm.types import Batch, UserError
 
 MakeTiny = Callable[..., Any]

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from rewarm.objectives.products import measured
 from rewarm.plan import Plan, from_values
 from rewarm.training.journal import Journal
 from rewarm.training.machine import (
@@ -21,7 +22,6 @@ from rewarm.training.machine import (
     micro_batch_tokens,
     seconds_of,
 )
-from rewarm.training.products import measured
 
 
 def plan(**changes: Any) -> Plan:

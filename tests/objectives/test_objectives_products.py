@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from rewarm.training import products
-from rewarm.training.products import (
+from rewarm.objectives import products
+from rewarm.objectives.products import (
     FP32_ERROR,
     _choose,
     _fp32_precision,

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from rewarm.training import cross_entropy as module
-from rewarm.training.cross_entropy import LinearCrossEntropy, Workspace, chunk_losses
+from rewarm.objectives import cross_entropy as module
+from rewarm.objectives.cross_entropy import LinearCrossEntropy, Workspace, chunk_losses
 
 
 def chunked_loss(hidden: Any, weight: Any, bias: Any, targets: Any, scale: float = 1.0) -> Any:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from rewarm.training.products import as_torch_does
+from rewarm.objectives.products import as_torch_does
 
 SHORT = 128
 """Documents below this length are computed together, padded to a multiple of `STEP`: a call costs more than they do."""

@@ -10,9 +10,9 @@ import torch
 from torch.nn.functional import cross_entropy
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from rewarm.objectives.causal import Objective, check_isolation, has_plain_head
 from rewarm.tokens.order import Segment
 from rewarm.tokens.packing import NO_TARGET, pack
-from rewarm.training.objective import Objective, check_isolation, has_plain_head
 from rewarm.types import Batch, UserError
 
 LENGTHS = (5, 1, 17, 30, 9, 2)

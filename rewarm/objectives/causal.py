@@ -15,12 +15,12 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from rewarm.objectives import documents
+from rewarm.objectives.attention import can_name_documents
+from rewarm.objectives.cross_entropy import LinearCrossEntropy, Workspace, chunk_losses, chunk_rows
+from rewarm.objectives.probing import probe_tokens, probing
+from rewarm.objectives.products import cache_folder, use_fastest
 from rewarm.tokens.packing import NO_TARGET
-from rewarm.training import documents
-from rewarm.training.attention import can_name_documents
-from rewarm.training.cross_entropy import LinearCrossEntropy, Workspace, chunk_losses, chunk_rows
-from rewarm.training.probing import probe_tokens, probing
-from rewarm.training.products import cache_folder, use_fastest
 from rewarm.types import Batch, UserError
 
 ISOLATED = 1e-4

@@ -1,6 +1,6 @@
 """Gives a Hugging Face model's attention documents instead of a mask over pairs of positions.
 
-The bounds of documents (rewarm/training/documents.py) travel as the model's `attention_mask`: models hand a mask of
+The bounds of documents (rewarm/objectives/documents.py) travel as the model's `attention_mask`: models hand a mask of
 four dimensions on to attention as it is. Without them attention is torch's, so that sampling and caches work as before.
 
 Shapes: B rows, T positions, H heads, K key heads, E width of a head.
@@ -18,8 +18,8 @@ from transformers import AttentionInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
-from rewarm.training.documents import document_bounds, grouped, on_gpu, one_by_one
-from rewarm.training.probing import probe_tokens, probing
+from rewarm.objectives.documents import document_bounds, grouped, on_gpu, one_by_one
+from rewarm.objectives.probing import probe_tokens, probing
 
 NAME = "rewarm_documents"
 

@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from rewarm.objectives.attention import NAME, _interface, can_name_documents
+from rewarm.objectives.causal import Objective
+from rewarm.objectives.documents import document_bounds
 from rewarm.tokens.order import Segment
 from rewarm.tokens.packing import pack
-from rewarm.training.attention import NAME, _interface, can_name_documents
-from rewarm.training.documents import document_bounds
-from rewarm.training.objective import Objective
 from rewarm.types import Batch
 
 MakeTiny = Callable[..., Any]

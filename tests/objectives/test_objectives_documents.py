@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from rewarm.training import documents
-from rewarm.training.documents import SHORT, STEP, document_bounds, grouped, on_gpu, one_by_one
+from rewarm.objectives import documents
+from rewarm.objectives.documents import SHORT, STEP, document_bounds, grouped, on_gpu, one_by_one
 
 HEADS, WIDTH, SCALE = 2, 8, 0.37
 Rows = list[list[int]]
