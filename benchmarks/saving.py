@@ -92,8 +92,10 @@ def leg_with(shape: dict[str, Any], steps: int, saves: int, folder: Path) -> dic
 
 
 def _synchronous(checkpoint: Any, folder: Path, model: Any, optimizer: Any, step: int) -> float:
+    from rewarm.training.keepers import Keepers
+
     start = time.perf_counter()
-    checkpoint.write(folder, step, checkpoint.state_of(model, optimizer), "benchmark")
+    checkpoint.write(folder, step, checkpoint.state_of(model, optimizer, Keepers({})), "benchmark")
     return time.perf_counter() - start
 
 

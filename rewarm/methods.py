@@ -43,6 +43,10 @@ class Method(Options):
         """The name a plan uses: the file's name with dashes."""
         return cls.__module__.rpartition(".")[2].replace("_", "-")
 
+    def texts(self) -> tuple[str, ...]:
+        """The texts it reads besides a stage's batches: words of rewarm/stages.py, or names of corpora."""
+        return ()
+
     def described(self) -> dict[str, Any]:
         """The method as a plan writes it: its `type` and every option."""
         return {"type": self.method_name(), **self.model_dump(mode="json", by_alias=True)}

@@ -10,18 +10,17 @@ From Python, give `from_values` the mappings YAML would hold; any of them may be
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping
-from itertools import islice
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import yaml
 from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
+from rewarm.kinds import corpus_options
 from rewarm.methods import Faults, Method, Options, build, checked, nearest
 from rewarm.quantities import Count, PositiveCount, Share
-from rewarm.stages import SELF, Name, Portion, Release, Replay, Stage, by_corpus, parse_name, repeated
+from rewarm.stages import NEW, OLD, SELF, Name, Portion, Release, Replay, Stage, by_corpus, parse_name, repeated
 from rewarm.types import UserError
 
 Control = Literal["base", "new-only", "joint", "same-data", "alone"]
@@ -90,12 +89,14 @@ class Plan(Options):
         "per_device_train_batch_size": "micro_batch_tokens", "dataset_num_proc": "workers", "dtype": "precision",
         "activation_checkpointing": "gradient_checkpointing", "use_gradient_checkpointing": "gradient_checkpointing",
         "enable_activation_checkpointing": "gradient_checkpointing", "recompute": "gradient_checkpointing",
+        "old": "old_corpus", "old_text": "old_corpus", "proxy": "old_corpus",
     }  # fmt: skip
 
     base: Annotated[str, Field(min_length=1)] | Scratch
     revision: str | None = None
     output_dir: Annotated[str, Field(min_length=1)]
     prepared_dir: str | None = None
+    old_corpus: Name | None = None
     corpora: Annotated[dict[str, SerializeAsAny[Method]], BeforeValidator(_corpora)]
     stages: Annotated[tuple[Stage, ...], Field(min_length=1)]
     watch: Annotated[tuple[Watch, ...], BeforeValidator(by_corpus)] = ()
@@ -123,7 +124,7 @@ class Plan(Options):
 
     @model_validator(mode="after")
     def _names_agree(self) -> Plan:
-        problems = [*_unknown_corpora(self), *_unknown_stages(self)]
+        problems = [*_unknown_corpora(self), *_unknown_texts(self), *_unknown_stages(self)]
         if self.batch_tokens % self.seq_len:
             nearest_batch = max(1, round(self.batch_tokens / self.seq_len)) * self.seq_len
             problems.append(
@@ -152,6 +153,8 @@ class Plan(Options):
         for stage, dumped in zip(self.stages, values["stages"], strict=True):
             dumped["mixture"] = stage.mixture.described()
             dumped["schedule"] = stage.schedule.described()
+            dumped["retention"] = [method.described() for method in stage.retention]
+            dumped["adapter"] = None if stage.adapter is None else stage.adapter.described()
         return values
 
     def role(self, corpus: str) -> Literal["old", "new"]:
@@ -166,15 +169,46 @@ class Plan(Options):
         return any(watch.corpus == corpus for watch in self.watch)
 
     def trained(self, corpus: str) -> bool:
-        """Whether any stage trains on the corpus, as data or as replay."""
-        return any(
-            corpus in {portion.corpus for portion in stage.data} or (stage.replay and stage.replay.from_ == corpus)
+        """Whether any stage reads the corpus: as data, as replay, or to hold what the model knows of it."""
+        return corpus == self.old_corpus or any(
+            corpus in {portion.corpus for portion in stage.data}
+            or (stage.replay and stage.replay.from_ == corpus)
+            or corpus in retained(stage)
             for stage in self.stages
         )
 
 
+def retained(stage: Stage) -> list[str]:
+    """The texts that the stage's retention methods read: names of corpora, or words of `rewarm.retention`."""
+    found: list[str] = []
+    for method in stage.retention:
+        found += method.texts()
+    return found
+
+
+def _unknown_texts(plan: Plan) -> list[str]:
+    """Texts of retention methods that are neither corpora nor words, and `old` where nothing is."""
+    problems = []
+    for stage in plan.stages:
+        replays = stage.replay is not None and stage.replay.from_ != SELF
+        for text in retained(stage):
+            if text == OLD and plan.old_corpus is None and not replays:
+                problems.append(
+                    f"stage '{stage.name}' retention reads old text, and the plan names none: set old_corpus to a "
+                    "corpus that stands for what the model knows, or give the stage a replay"
+                )
+            elif text not in (OLD, NEW, SELF, *plan.corpora):
+                problems.append(
+                    f"stage '{stage.name}' retention reads '{text}', which is not in corpora. "
+                    f"{nearest(text, [OLD, NEW, SELF, *plan.corpora])}"
+                )
+    return problems
+
+
 def _unknown_corpora(plan: Plan) -> list[str]:
     named = [(f"watch '{watch.corpus}'", watch.corpus) for watch in plan.watch]
+    if plan.old_corpus is not None:
+        named.append((f"old_corpus '{plan.old_corpus}'", plan.old_corpus))
     for stage in plan.stages:
         named += [(f"stage '{stage.name}' data '{portion.corpus}'", portion.corpus) for portion in stage.data]
         if stage.replay is not None and stage.replay.from_ != SELF:
@@ -208,48 +242,6 @@ def _unknown_stages(plan: Plan) -> list[str]:
 
 def _leg_names(stage: Stage) -> list[str]:
     return [stage.name] if stage.release is None else [stage.name, f"{stage.name}-release"]
-
-
-_SUFFIXES = {
-    ".jsonl": "jsonl",
-    ".json": "jsonl",
-    ".ndjson": "jsonl",
-    ".parquet": "parquet",
-    ".txt": "text",
-    ".md": "text",
-}
-
-
-def corpus_options(value: Any) -> Any:
-    """A corpus's options with `type` filled in from its path; a bare path stands for all defaults.
-
-    UserError for a mapping with neither.
-    """
-    options = {"path": value} if isinstance(value, str | Path | list | tuple) else value
-    if isinstance(options, Method) or not isinstance(options, Mapping) or "type" in options:
-        return options
-    if not options.get("path"):
-        raise UserError(f"give a path, or a mapping with 'path' or 'type'; this has {', '.join(options) or 'no key'}")
-    paths = options["path"] if isinstance(options["path"], list | tuple) else [options["path"]]
-    texts = [str(path) if isinstance(path, Path) else path for path in paths]  # a wrong type is pydantic's to name
-    return {"type": _type_of_path(str(texts[0])), **options, "path": texts if len(texts) > 1 else texts[0]}
-
-
-def _type_of_path(path: str) -> str:
-    suffixes = [suffix for suffix in Path(path).suffixes if suffix not in (".gz", ".zst")]
-    if suffixes and suffixes[-1] in _SUFFIXES:
-        return _SUFFIXES[suffixes[-1]]
-    if Path(path).expanduser().is_dir():
-        kinds = [_type_of_path(name) for name in islice(_names_inside(Path(path).expanduser()), 200)]
-        return max(sorted(set(kinds)), key=kinds.count) if kinds else "text"
-    return "code" if suffixes else "text"
-
-
-def _names_inside(folder: Path) -> Iterator[str]:
-    """Names of the files below a folder in a fixed order, hidden ones left out."""
-    for _, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from sorted(name for name in files if not name.startswith("."))
 
 
 class _Loader(yaml.SafeLoader):

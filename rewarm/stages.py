@@ -12,7 +12,8 @@ from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 from rewarm.methods import Method, Options, build
 from rewarm.quantities import Count, PositiveCount, Share
 
-SELF = "self"
+OLD, NEW, SELF = "old", "new", "self"
+"""Words for text: the plan's `old_corpus` (or what the stage replays), the stage's own data, samples of the model."""
 
 
 def parse_name(value: Any) -> str:
@@ -80,6 +81,19 @@ def _method(folder: str) -> BeforeValidator:
     return BeforeValidator(lambda value: build(folder, value, ""))
 
 
+def _retention(value: Any) -> tuple[Method, ...]:
+    """Methods from one of them or a list, by name or as mappings; `none` stands for none."""
+    items = value if isinstance(value, list | tuple) else [value]
+    found = [build("retention", item, "") for item in items if item not in (None, "none")]
+    for name in repeated([method.method_name() for method in found]):
+        raise ValueError(f"'{name}' is given twice: a stage holds each retention method once")
+    return tuple(found)
+
+
+def _adapter(value: Any) -> Method | None:
+    return None if value in (None, "none") else build("adapters", value, "")
+
+
 class Stage(Options):
     """One update: which text, how much of it, at what learning rate, and what is replayed."""
 
@@ -87,9 +101,12 @@ class Stage(Options):
         "lr": "learning_rate", "peak": "learning_rate", "peak_lr": "learning_rate", "max_lr": "learning_rate",
         "lr_scheduler": "schedule", "lr_scheduler_type": "schedule", "budget": "tokens", "num_train_epochs": "epochs",
         "datasets": "data", "dataset": "data", "corpus": "data", "corpora": "data", "mix": "mixture",
-        "replay_ratio": "replay",
+        "replay_ratio": "replay", "peft": "adapter", "lora": "adapter", "regularizer": "retention",
+        "regularization": "retention",
     }  # fmt: skip
-    METHODS: ClassVar[dict[str, str]] = {"mixture": "mixtures", "schedule": "schedules"}
+    METHODS: ClassVar[dict[str, str]] = {
+        "mixture": "mixtures", "schedule": "schedules", "retention": "retention", "adapter": "adapters",
+    }  # fmt: skip
 
     name: Name
     data: Annotated[tuple[Portion, ...], BeforeValidator(by_corpus), Field(min_length=1)]
@@ -100,6 +117,8 @@ class Stage(Options):
     mixture: Annotated[SerializeAsAny[Method], _method("mixtures")] = Field(default="fixed", validate_default=True)
     schedule: Annotated[SerializeAsAny[Method], _method("schedules")] = Field(default="rewarm", validate_default=True)
     learning_rate: Annotated[float, Field(gt=0)]
+    retention: Annotated[tuple[SerializeAsAny[Method], ...], BeforeValidator(_retention)] = ()
+    adapter: Annotated[SerializeAsAny[Method] | None, BeforeValidator(_adapter)] = None
     optimizer_state: Literal["reset", "keep", "keep-second-moment"] = "reset"
     from_: Name | None = Field(default=None, alias="from")
     release: Release | None = None

@@ -72,12 +72,14 @@ class Batch:
 
     `targets_BT[b, t]` is the token that follows `tokens_BT[b, t]` in the same document, or -100 where there is none.
     `positions_BT` restarts at 0 with each document, which is also what keeps attention inside documents.
+    `sources_B` numbers the corpus of each row among those of the stage; empty where that does not matter.
     """
 
     tokens_BT: torch.Tensor
     targets_BT: torch.Tensor
     positions_BT: torch.Tensor
     num_targets: int
+    sources_B: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ LEVELS = (
     ("types",),
     ("quantities",),
     ("methods",),
-    ("stages",),
+    ("stages", "kinds"),
     ("plan",),
     ("corpora", "selection"),
     ("tokens",),

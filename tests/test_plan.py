@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from rewarm.corpora.jsonl import Jsonl
-from rewarm.plan import Plan, Scratch, Watch, corpus_options, from_values, load
+from rewarm.kinds import corpus_options
+from rewarm.plan import Plan, Scratch, Watch, from_values, load
 from rewarm.schedules.wsd import Wsd
 from rewarm.stages import Portion, Release, Replay, Stage
 
@@ -165,7 +166,7 @@ def test_the_kind_of_a_folder_is_that_of_most_of_its_visible_files(tmp_path: Pat
     assert corpus_options(str(tmp_path))["type"] == "code"
     (tmp_path / "CHANGES.md").touch()
     # Two of each: the first in the alphabet, whatever order sets have in this process.
-    code = f"from rewarm.plan import corpus_options; print(corpus_options({str(tmp_path)!r})['type'])"
+    code = f"from rewarm.kinds import corpus_options; print(corpus_options({str(tmp_path)!r})['type'])"
     for seed in ("0", "1", "2"):
         done = subprocess.run(
             [sys.executable, "-c", code], env={"PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True

@@ -13,9 +13,10 @@ from typing import Any
 import yaml
 
 from rewarm.corpora import Corpus
+from rewarm.kinds import corpus_options
 from rewarm.methods import build
 from rewarm.models.load import save_tokenizer
-from rewarm.plan import corpus_options, from_values
+from rewarm.plan import from_values
 from rewarm.quantities import short
 from rewarm.recipes.text_fields import text_fields
 from rewarm.river.forecast import base_shape

@@ -8,6 +8,7 @@ from typing import Any
 
 from rewarm.methods import Method, build
 from rewarm.plan import SELF, Plan, Stage
+from rewarm.retention import Retention
 from rewarm.types import StreamState, UserError
 
 SELF_CORPUS = "self@"
@@ -35,6 +36,8 @@ class LegPlan:
     policy: str
     past_steps: int
     past_stages: int
+    retention: tuple[Method, ...] = ()
+    adapter: Method | None = None
 
     def tokens(self, batch_tokens: int) -> int:
         """Tokens of the leg."""
@@ -70,10 +73,12 @@ def legs(plan: Plan, corpus_tokens: Callable[[str], int]) -> list[LegPlan]:
             steps=steps,
             schedule=stage.schedule,
             mixture=stage.mixture,
-            peak=stage.learning_rate,
+            peak=_peak(stage, before),
             policy=stage.optimizer_state,
             past_steps=before.past_steps + before.steps if before else 0,
             past_stages=before.past_stages + 1 if before else 0,
+            retention=stage.retention,
+            adapter=stage.adapter,
         )
         found[leg.name] = leg
         _check_epochs(plan, stage, leg, corpus_tokens)
@@ -83,6 +88,18 @@ def legs(plan: Plan, corpus_tokens: Callable[[str], int]) -> list[LegPlan]:
             found[release.name] = release
             by_stage[f"{stage.name}-release"] = release.name
     return list(found.values())
+
+
+def _peak(stage: Stage, before: LegPlan | None) -> float:
+    """The stage's peak learning rate as its retention methods leave it, given the leg before it on its path."""
+    peak = stage.learning_rate
+    state = StreamState(
+        stage=before.past_stages + 1 if before else 0, steps_before=before.past_steps + before.steps if before else 0
+    )
+    for method in stage.retention:
+        assert isinstance(method, Retention)  # the plan built it from the retention folder
+        peak = method.peak(peak, state)
+    return peak
 
 
 def remarks(planned: Sequence[LegPlan]) -> list[str]:
@@ -162,6 +179,8 @@ def _release(plan: Plan, stage: Stage, trunk: LegPlan) -> LegPlan:
         policy="keep",
         past_steps=trunk.past_steps + trunk.steps,
         past_stages=trunk.past_stages + 1,
+        retention=trunk.retention,
+        adapter=trunk.adapter,
     )
 
 

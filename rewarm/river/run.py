@@ -15,8 +15,10 @@ from rewarm.river.directory import RunDirectory
 from rewarm.river.inputs import Inputs, make_inputs, read_inputs, record_inputs
 from rewarm.river.legs import BASE, SELF_CORPUS, LegPlan, legs
 from rewarm.river.outcome import collect
+from rewarm.river.own_text import read_samples
 from rewarm.river.scores import score
-from rewarm.river.train import Hooks, base_model, read_samples, train_legs
+from rewarm.river.starts import base_model
+from rewarm.river.train import Hooks, train_legs
 from rewarm.training.machine import (
     choose_precision,
     describe,

@@ -7,39 +7,36 @@ import json
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from transformers import PreTrainedModel
 
-from rewarm.corpora.jsonl import Jsonl
 from rewarm.mixtures import Mixture
 from rewarm.mixtures.draw import draw
 from rewarm.models.load import (
-    check_length,
-    check_vocabulary,
-    load_model,
-    make_model,
     save_model,
     weights_hash,
 )
-from rewarm.models.samples import Sampling, sample_corpus
-from rewarm.plan import Plan, Scratch
+from rewarm.plan import Plan
+from rewarm.river import holding
 from rewarm.river.directory import RunDirectory
 from rewarm.river.inputs import Inputs
-from rewarm.river.legs import BASE, SELF_CORPUS, LegPlan, last_rates, past
+from rewarm.river.legs import BASE, LegPlan, last_rates, past
+from rewarm.river.own_text import add_samples
 from rewarm.river.scores import score, totals
+from rewarm.river.starts import merge, start_model
 from rewarm.schedules import Schedule
 from rewarm.tokens.hashing import seed_of
 from rewarm.tokens.loader import Source, StageRows
-from rewarm.tokens.prepare import Tell, prepare, silent
+from rewarm.tokens.prepare import Tell, silent
 from rewarm.training import activations, checkpoint
 from rewarm.training.activations import Passes
 from rewarm.training.journal import Journal
-from rewarm.training.loop import Due, Leg, train
-from rewarm.training.machine import check_compiler, choose_precision, on_device, seconds_of
+from rewarm.training.leg import Leg
+from rewarm.training.loop import Due, train
+from rewarm.training.machine import check_compiler, choose_precision, seconds_of
 from rewarm.training.optimizer import AdamWOptions, Optimizer
-from rewarm.types import Stopped, UserError
+from rewarm.types import Stopped
 
 
 @dataclass(slots=True)
@@ -59,20 +56,6 @@ class Hooks:
         self.tell(label, done, total, unit)
 
 
-def base_model(plan: Plan, inputs: Inputs, run: RunDirectory) -> PreTrainedModel:
-    """The untouched base, checked against the tokenizer and the row length. A base from scratch is saved once."""
-    if isinstance(plan.base, Scratch):
-        if not run.base.is_dir():
-            made = make_model(plan.base.config, inputs.tokenizer, plan.seed)
-            save_model(made, run.tokenizer, run.base)
-        model = load_model(str(run.base))
-    else:
-        model = load_model(plan.base, plan.revision)
-    check_vocabulary(model, inputs.tokenizer)
-    check_length(model, plan.seq_len)
-    return on_device(model)
-
-
 def train_legs(inputs: Inputs, run: RunDirectory, planned: list[LegPlan], hooks: Hooks) -> None:
     """Trains, saves and scores every leg that the ledger does not call finished; raises Stopped when asked to stop."""
     if inputs.plan.compile is True:
@@ -82,7 +65,7 @@ def train_legs(inputs: Inputs, run: RunDirectory, planned: list[LegPlan], hooks:
         if not _is_done(run, leg):
             if hooks.stop():
                 raise Stopped(f"stopped before {leg.name}. The same command goes on from there")
-            _train_leg(inputs, run, leg, rates[leg.start], hooks)
+            _train_leg(inputs, run, planned, leg, rates[leg.start], hooks)
         _clear_checkpoints(run, planned)
 
 
@@ -91,24 +74,33 @@ def _is_done(run: RunDirectory, leg: LegPlan) -> bool:
     return leg.name in run.finished() and run.model(leg.name).is_dir()
 
 
-def _train_leg(inputs: Inputs, run: RunDirectory, leg: LegPlan, last_rate: float, hooks: Hooks) -> None:
+def _train_leg(
+    inputs: Inputs, run: RunDirectory, planned: list[LegPlan], leg: LegPlan, last_rate: float, hooks: Hooks
+) -> None:
     """A function of its own, so that a leg's model and optimizer are gone before the next ones are made."""
     plan = inputs.plan
-    model = _start_model(inputs, run, leg)
+    model = start_model(inputs, run, planned, leg)
     passes = _passes(plan, run, leg, model)
-    add_samples(inputs, run, leg, model, hooks)
+    add_samples(inputs, run, leg, model, hooks.tell_or_stop)
+    for method in holding.methods(leg).values():
+        method.select(model)
     optimizer = Optimizer(
         model, AdamWOptions(plan.weight_decay, plan.adam_betas, plan.adam_epsilon, plan.max_grad_norm)
     )
     _inherit(run, leg, optimizer)
+    keepers = holding.begin(inputs, run, leg, model, hooks.tell_or_stop)
     rows = _rows(inputs, run, leg, passes)
     loop_leg = _loop_leg(inputs, run, leg, rows, last_rate, passes)
-    outcome = train(model, optimizer, loop_leg, _due(inputs, run, leg, hooks), hooks.stop, _progress(run, leg, hooks))
+    due, tell = _due(inputs, run, leg, hooks), _progress(run, leg, hooks)
+    outcome = train(model, optimizer, loop_leg, due, hooks.stop, tell, keepers)
     for note in outcome.notes:
         run.record("note", leg=leg.name, text=note)
     if outcome.stopped:
         run.record("stopped", leg=leg.name, step=outcome.steps)
         raise Stopped(f"stopped at step {outcome.steps} of {leg.name}; saved. The same command goes on from there")
+    keepers.finish()
+    holding.end(inputs, run, leg, model, hooks.tell)
+    merge(run, leg, model)
     _finish(inputs, run, leg, rows, model, hooks)
 
 
@@ -139,19 +131,6 @@ def _clear_checkpoints(run: RunDirectory, planned: list[LegPlan]) -> None:
             checkpoint.clear(run.training(leg.name))
 
 
-def _start_model(inputs: Inputs, run: RunDirectory, leg: LegPlan) -> PreTrainedModel:
-    """The model a leg starts from; UserError when a finished leg's folder no longer holds the weights it was given."""
-    if leg.start == BASE:
-        return base_model(inputs.plan, inputs, run)
-    model = load_model(str(run.model(leg.start)))
-    if weights_hash(model) != run.finished()[leg.start]["weights_sha256"]:
-        raise UserError(
-            f"the weights in '{run.model(leg.start)}' are not those that {leg.start} ended with, so {leg.name} cannot "
-            "start from them. Restore the folder, or delete it to train that leg again"
-        )
-    return on_device(model)
-
-
 def _passes(plan: Plan, run: RunDirectory, leg: LegPlan, model: PreTrainedModel) -> Passes:
     """How the leg's passes are made, recorded in the ledger: a resumed leg goes on so where the plan leaves it open."""
     before, known = run.started(leg.name), {}
@@ -175,37 +154,6 @@ def _inherit(run: RunDirectory, leg: LegPlan, optimizer: Optimizer) -> None:
         last = run.finished()[leg.start]["steps"]
         policy: Any = leg.policy
         checkpoint.inherit(run.training(leg.start) / f"checkpoint-{last}", optimizer, policy)
-
-
-def add_samples(inputs: Inputs, run: RunDirectory, leg: LegPlan, model: PreTrainedModel, hooks: Hooks) -> None:
-    """Replay from the model itself: samples its text (once, before the leg) and adds it as a corpus."""
-    if leg.replayed is None or not leg.replayed.startswith(SELF_CORPUS):
-        return
-    stage = next(stage for stage in inputs.plan.stages if stage.name == leg.stage)
-    assert stage.replay is not None
-    sampling = Sampling(
-        tokens=stage.replay.tokens,
-        seq_len=inputs.plan.seq_len,
-        temperature=stage.replay.temperature,
-        seed=seed_of(inputs.plan.seed, leg.stage),
-    )
-    sample_corpus(model, inputs.tokenizer, _samples_file(run, leg), sampling, hooks.tell_or_stop)
-    read_samples(inputs, run, [leg], hooks.tell_or_stop)
-
-
-def read_samples(inputs: Inputs, run: RunDirectory, planned: list[LegPlan], tell: Tell = silent) -> None:
-    """Takes in, as corpora, the samples that legs have made so far for their replay."""
-    for leg in planned:
-        name = leg.replayed
-        if name is not None and name.startswith(SELF_CORPUS) and name not in inputs.stores:
-            file = _samples_file(run, leg)
-            if file.is_file():
-                corpus = Jsonl(path=str(file))
-                inputs.add(name, prepare(f"self-{leg.stage}", corpus, inputs.tokenizer, file.parent, 0.0, tell))
-
-
-def _samples_file(run: RunDirectory, leg: LegPlan) -> Path:
-    return run.root / "samples" / f"{leg.stage}.jsonl"
 
 
 def _rows(inputs: Inputs, run: RunDirectory, leg: LegPlan, passes: Passes) -> StageRows:
@@ -243,6 +191,7 @@ def _loop_leg(
         "tokenizer": inputs.tokenizer.hash,
         "leg": [leg.name, leg.start, leg.steps, dict(leg.shares), leg.peak, leg.policy],
         "methods": [leg.schedule.described(), leg.mixture.described(), dataclasses.asdict(state)],
+        "held": [method.described() for method in (*leg.retention, leg.adapter) if method is not None],
         "plan": [plan.seed, plan.seq_len, plan.batch_tokens, plan.precision, plan.compile],
         "adamw": [plan.weight_decay, plan.adam_betas, plan.adam_epsilon, plan.max_grad_norm],
     }

@@ -54,7 +54,11 @@ class StageRows:
             chosen = self.sources[source]
             rows.append(chosen.stream.row(chosen.first_row + int(counts[source]), self.seq_len))
             counts[source] += 1
-        return [pack(rows[at : at + self.micro_rows], self.seq_len) for at in range(0, len(rows), self.micro_rows)]
+        sources = self.source_SR[step].tolist()
+        return [
+            pack(rows[at : at + self.micro_rows], self.seq_len, sources[at : at + self.micro_rows])
+            for at in range(0, len(rows), self.micro_rows)
+        ]
 
     def iterate(self, start: int) -> Iterator[list[Batch]]:
         """Micro-batches of each step from `start` on, the next step's made while this one trains."""

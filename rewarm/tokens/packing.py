@@ -17,8 +17,11 @@ from rewarm.types import Batch
 NO_TARGET = -100
 
 
-def pack(rows: Sequence[Sequence[Segment]], length: int, padding: int = 0) -> Batch:
-    """A batch of rows (B, T). Positions after the last segment hold `padding`, have no target and stand alone."""
+def pack(rows: Sequence[Sequence[Segment]], length: int, sources: Sequence[int] = (), padding: int = 0) -> Batch:
+    """A batch of rows (B, T) from the corpora numbered by `sources`.
+
+    Positions after the last segment hold `padding`, have no target and stand alone.
+    """
     tokens_BT = np.full((len(rows), length), padding, np.int64)
     targets_BT = np.full((len(rows), length), NO_TARGET, np.int64)
     positions_BT = np.zeros((len(rows), length), np.int64)
@@ -37,6 +40,7 @@ def pack(rows: Sequence[Sequence[Segment]], length: int, padding: int = 0) -> Ba
         torch.from_numpy(targets_BT),
         torch.from_numpy(positions_BT),
         int((targets_BT != NO_TARGET).sum()),
+        tuple(sources),
     )
 
 

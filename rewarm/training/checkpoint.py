@@ -20,6 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from rewarm.training.keepers import Keepers
 from rewarm.training.optimizer import Optimizer, Policy
 from rewarm.types import StorageError, UserError
 
@@ -28,10 +29,18 @@ State = dict[str, dict[str, Tensor]]
 """File (without its ending) -> name -> tensor."""
 
 
-def state_of(model: nn.Module, optimizer: Optimizer) -> State:
-    """What a checkpoint holds, by file: weights, optimizer and random state. The first two are the live tensors."""
-    weights = {name: parameter.detach() for name, parameter in model.named_parameters()}
-    return {"weights": weights, "optimizer": optimizer.state(), "random": random_state()}
+def state_of(model: nn.Module, optimizer: Optimizer, keepers: Keepers) -> State:
+    """What a checkpoint holds, by file: trainable weights, optimizer, random state, and what retention methods hold.
+
+    All but the random state are the live tensors. Weights that do not train are those the leg starts from.
+    """
+    found = {"weights": _trainable(model), "optimizer": optimizer.state(), "random": random_state()}
+    held = keepers.state()
+    return found | {"retention": held} if held else found
+
+
+def _trainable(model: nn.Module) -> dict[str, Tensor]:
+    return {name: parameter.detach() for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
 def write(folder: Path, step: int, state: State, key: str, pending: Sequence[float] = ()) -> Path:
@@ -158,19 +167,21 @@ def latest(folder: Path, key: str, notes: list[str]) -> Path | None:
     return None
 
 
-def restore(folder: Path, model: nn.Module, optimizer: Optimizer) -> tuple[int, list[float]]:
-    """Loads weights, optimizer and random state of a checkpoint in place; its step, and the losses not yet logged."""
+def restore(folder: Path, model: nn.Module, optimizer: Optimizer, keepers: Keepers) -> tuple[int, list[float]]:
+    """Loads a checkpoint in place, into a model as its leg starts from it; its step, and the losses not yet logged."""
     load_weights(folder, model)
     optimizer.load(load_file(folder / "optimizer.safetensors"))
+    held = folder / "retention.safetensors"
+    keepers.load(load_file(held) if held.is_file() else {})
     set_random_state(load_file(folder / "random.safetensors"))
     marker = json.loads((folder / MARKER).read_text(encoding="utf-8"))
     return int(marker["step"]), list(marker["pending"])
 
 
 def load_weights(folder: Path, model: nn.Module) -> None:
-    """Copies a checkpoint's weights into the model; UserError when names or shapes differ."""
+    """Copies a checkpoint's weights into the model; UserError when it trains others than these."""
     saved = load_file(folder / "weights.safetensors")
-    own = dict(model.named_parameters())
+    own = _trainable(model)
     if saved.keys() != own.keys():
         raise UserError(f"'{folder}' holds another model: {sorted(saved.keys() ^ own.keys())[:4]} differ")
     with torch.no_grad():

@@ -50,18 +50,35 @@ class Optimizer:
         """Clips the gradients to the plan's norm in place; the norm before clipping (a scalar, on the device)."""
         return torch.nn.utils.clip_grad_norm_(list(self.named.values()), self.options.max_grad_norm, foreach=True)
 
-    def step(self, rate: float, skip: Tensor | None = None) -> None:
-        """One update at `rate`, unless `skip` (a float on the device) is 1; gradients are released afterwards."""
+    def step(self, rate: float, skip: Tensor | None = None, pace: float = 1.0) -> None:
+        """One update at `rate`, unless `skip` (a float on the device) is 1; gradients are released afterwards.
+
+        `pace` scales Adam's part alone: weights decay at `rate` all the same.
+        """
         # AdamW's kernel reads this by itself, so that nobody has to wait for the device to know.
         self.adamw.found_inf = skip  # type: ignore[attr-defined]
+        decays = [group["weight_decay"] for group in self.adamw.param_groups]
         for group in self.adamw.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * pace
+        if pace != 1.0:
+            self._decay(rate, skip)
         self.adamw.step()
+        for group, decay in zip(self.adamw.param_groups, decays, strict=True):
+            group["weight_decay"] = decay
         self.adamw.zero_grad(set_to_none=True)
 
-    def probe(self) -> RateProbe:
+    def _decay(self, rate: float, skip: Tensor | None) -> None:
+        """Decays the weights at a rate that is not AdamW's own, and leaves AdamW nothing to decay."""
+        for group in self.adamw.param_groups:
+            factor = rate * group["weight_decay"] * (1.0 if skip is None else 1 - skip)
+            moved = [parameter for parameter in group["params"] if parameter.grad is not None]
+            with torch.no_grad():
+                torch._foreach_mul_(moved, 1 - factor)
+            group["weight_decay"] = 0.0
+
+    def probe(self, pace: float = 1.0) -> RateProbe:
         """Remembers some weights that have a gradient, to measure the rate of the next step from what it did."""
-        return RateProbe(self)
+        return RateProbe(self, pace)
 
     def state(self) -> dict[str, Tensor]:
         """The moments and step counts by parameter name, as flat names to tensors."""
@@ -93,8 +110,9 @@ class RateProbe:
     would hardly move, and could not tell.
     """
 
-    def __init__(self, optimizer: Optimizer) -> None:
+    def __init__(self, optimizer: Optimizer, pace: float = 1.0) -> None:
         self.optimizer = optimizer
+        self.pace = pace
         self.parameter = max(optimizer.named.values(), key=self._gradients)
         self.before = self._slice(self.parameter.detach()).double().clone()
 
@@ -118,7 +136,8 @@ class RateProbe:
             for group in self.optimizer.adamw.param_groups
             if any(parameter is self.parameter for parameter in group["params"])
         )
-        direction: Tensor = decay * self.before + first / (second.sqrt() + self.optimizer.options.epsilon)
+        adam = first / (second.sqrt() + self.optimizer.options.epsilon)
+        direction: Tensor = decay * self.before + self.pace * adam
         return direction
 
     def measured(self) -> float:

@@ -12,14 +12,13 @@ from pathlib import Path
 from types import TracebackType
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from rewarm.quantities import size
 from rewarm.training import checkpoint
 from rewarm.training.checkpoint import State
 from rewarm.training.journal import Journal
 from rewarm.training.memory import memory_available
-from rewarm.training.optimizer import Optimizer
 
 ROOM = 2
 """The copy is made only where so many times its size are available; otherwise the loop waits for the disk."""
@@ -58,13 +57,12 @@ class Saver:
         finally:
             self._thread.shutdown()
 
-    def save(self, step: int, model: nn.Module, optimizer: Optimizer, pending: list[float]) -> None:
-        """Begins to save the state after `step` steps, with the losses not yet in the journal.
+    def save(self, step: int, state: State, pending: list[float]) -> None:
+        """Begins to save the (live) state after `step` steps, with the losses not yet in the journal.
 
         Comes back when the state is copied, or, where memory is too short for a copy, when it is on disk.
         """
         self.wait()
-        state = checkpoint.state_of(model, optimizer)
         if not self._fits(state):
             self._write(step, state, pending, None)
             return

@@ -15,8 +15,8 @@ from rewarm.corpora.hub import Hub
 from rewarm.corpora.jsonl import Jsonl
 from rewarm.corpora.parquet import Parquet
 from rewarm.corpora.text import Text
+from rewarm.kinds import corpus_options
 from rewarm.methods import build, known
-from rewarm.plan import corpus_options
 from rewarm.types import BadRows
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from rewarm.training import checkpoint
+from rewarm.training.keepers import Keepers
 from rewarm.training.optimizer import AdamWOptions, Optimizer
 from rewarm.types import StorageError, UserError
 
@@ -35,7 +36,7 @@ def write(
     folder: Path, step: int, layer: nn.Linear, optimizer: Optimizer, key: str, pending: Sequence[float] = ()
 ) -> Path:
     """The checkpoint of a layer, written at once."""
-    return checkpoint.write(folder, step, checkpoint.state_of(layer, optimizer), key, pending)
+    return checkpoint.write(folder, step, checkpoint.state_of(layer, optimizer, Keepers({})), key, pending)
 
 
 def test_round_trip_is_bit_equal_and_restores_random_numbers(tmp_path: Path) -> None:
@@ -43,7 +44,7 @@ def test_round_trip_is_bit_equal_and_restores_random_numbers(tmp_path: Path) -> 
     folder = write(tmp_path, 7, layer, optimizer, "key", [0.1, 1 / 3])
     drawn = torch.rand(3)
     other, fresh = trained(2)
-    assert checkpoint.restore(folder, other, fresh) == (7, [0.1, 1 / 3])
+    assert checkpoint.restore(folder, other, fresh, Keepers({})) == (7, [0.1, 1 / 3])
     assert torch.equal(layer.weight, other.weight)
     assert all(torch.equal(value, fresh.state()[name]) for name, value in optimizer.state().items())
     assert torch.equal(torch.rand(3), drawn)

@@ -21,7 +21,9 @@ from rewarm.tokens.order import DocumentStream
 from rewarm.tokens.shards import Store, StoreWriter
 from rewarm.training import compiling, journal
 from rewarm.training.activations import OutOfMemory
-from rewarm.training.loop import Due, Leg, NonFinite, Outcome, _Guard, train
+from rewarm.training.guard import Guard, NonFinite
+from rewarm.training.leg import Leg
+from rewarm.training.loop import Due, Outcome, train
 from rewarm.training.optimizer import AdamWOptions, Optimizer
 from rewarm.types import StreamState, UserError
 
@@ -273,7 +275,7 @@ def test_an_infinite_loss_stops_though_every_gradient_is_finite(leg: Leg, make_t
 
 def test_the_first_bad_step_is_the_one_that_is_told() -> None:
     """However late it is asked for, and whatever came after: on a GPU a few steps pass before anybody looks."""
-    guard, wrong, fine = _Guard("leg", torch.device("cpu")), torch.tensor(float("nan")), torch.tensor(2.5)
+    guard, wrong, fine = Guard("leg", torch.device("cpu")), torch.tensor(float("nan")), torch.tensor(2.5)
     guard.watch(2, fine.double(), fine)
     for step, loss, norm in ((3, fine, wrong), (4, wrong, fine), (5, fine, fine)):
         with pytest.raises(

@@ -14,6 +14,7 @@ from torch import nn
 
 from rewarm.training import checkpoint, memory
 from rewarm.training.journal import Journal
+from rewarm.training.keepers import Keepers
 from rewarm.training.optimizer import AdamWOptions, Optimizer
 from rewarm.training.saving import Saver
 from rewarm.types import StorageError
@@ -68,7 +69,7 @@ def assert_saved(folder: Path, step: int) -> None:
     other = nn.Linear(4, 4)
     fresh = Optimizer(other, OPTIONS)
     assert checkpoint.damage(folder / f"checkpoint-{step}") == []
-    assert checkpoint.restore(folder / f"checkpoint-{step}", other, fresh) == (step, [0.5])
+    assert checkpoint.restore(folder / f"checkpoint-{step}", other, fresh, Keepers({})) == (step, [0.5])
     for wanted, found in zip(layer.parameters(), other.parameters(), strict=True):
         assert torch.equal(wanted, found)
     state = fresh.state()

@@ -1,0 +1,140 @@
+"""What holds old knowledge in place while new text is learned. One file each; the class is its options.
+
+A method measures once at the start of a leg (`measure`), makes a `Keeper` whose hooks the loop calls, and leaves behind
+what the next stage may build on (`leave`). The loop knows hooks, never a method's name.
+
+Laws (tests/retention/test_retention_laws.py): `off()` changes nothing bit for bit; what a keeper holds survives save
+and load, so that a resumed leg is the unbroken one; it acts on more than nothing; tied weights and adapters work.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from rewarm.methods import Method
+from rewarm.types import Batch, StreamState
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+    from transformers import PreTrainedModel
+
+Tensors = dict[str, "Tensor"]
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What a method finds at the start of a leg (and, in `leave`, at its end): the model as it is at that moment.
+
+    `rows(text, count)` gives `count` packed rows, a batch of one row each, the same ones whenever it is asked;
+    `text` is `old`, `new` or `self` (rewarm/stages.py), or the name of a corpus. `base()` loads the untouched base
+    anew, without gradients. `before` is what this method left at the end of the stage this one starts from, if any.
+    `replayed` holds the numbers of the sources of a batch (`Batch.sources_B`) that are replay. `cache` is a folder for
+    what other runs over the same text and base may use again.
+    """
+
+    model: PreTrainedModel
+    rows: Callable[[str, int], Iterator[Batch]]
+    base: Callable[[], PreTrainedModel]
+    cache: Path
+    seed: int
+    precision: torch.dtype
+    steps: int = 0
+    replayed: frozenset[int] = frozenset()
+    before: Mapping[str, Tensor] = field(default_factory=dict)
+    tell: Callable[[str, float, float | None, str], None] = lambda label, done, total, unit: None
+
+
+class Keeper:
+    """What a method does while a leg trains. A hook does nothing unless a method overrides it.
+
+    In the order of a step: `loss` once per micro-batch, `gradients` once all are there and before they are clipped,
+    `before_update`, the optimizer's update at `pace` times the schedule's rate, `update`. `finish` comes once, after
+    the last step, and may replace the weights.
+
+    `reached` is the share of the trainable parameters that the method acts on directly; None for one that acts through
+    a loss or on the learning rate.
+    """
+
+    reached: float | None = None
+
+    def pace(self, step: int) -> float:
+        """What Adam's own part of the update is scaled by; weight decay is not."""
+        return 1.0
+
+    def loss(self, batch: Batch, scale: float) -> Tensor | None:
+        """A further loss of a micro-batch (`scale` = 1 / targets of the step), a scalar that has a gradient."""
+        return None
+
+    def gradients(self, step: int) -> None:
+        """Changes the gradients of the whole step in place."""
+
+    def before_update(self, step: int) -> None:
+        """Looks at the weights that the update is about to change."""
+
+    def update(self, step: int, rate: float) -> None:
+        """Changes the weights after an update at `rate` (before `pace`)."""
+
+    def finish(self) -> None:
+        """The end of the stage: what the weights become."""
+
+    def state(self) -> Tensors:
+        """Everything that changes from step to step, as live tensors; a checkpoint holds it."""
+        return {}
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Goes on from a saved `state`."""
+
+    def readings(self) -> dict[str, float]:
+        """Numbers for the journal, asked for at logged steps only."""
+        return {}
+
+
+class Retention(Method):
+    """Slot: a way to hold old knowledge.
+
+    `paper` is its source, `cost` says in a sentence what it costs, `copies` how many fp32 copies of the weights it
+    holds in memory, and `sweep` which options `rewarm compare --tune` tries, with their values. `brisk` are options at
+    which it shows within a dozen steps, for the laws.
+    """
+
+    paper: ClassVar[str] = ""
+    cost: ClassVar[str] = ""
+    copies: ClassVar[float] = 0.0
+    sweep: ClassVar[Mapping[str, Sequence[Any]]] = {}
+    brisk: ClassVar[Mapping[str, Any]] = {}
+
+    @classmethod
+    @abstractmethod
+    def off(cls) -> Retention:
+        """The options at which it changes nothing, bit for bit."""
+
+    def control(self) -> Retention | None:
+        """The same method with its knowledge destroyed (shuffled importance, random anchor); None if it has none."""
+        return None
+
+    def peak(self, peak: float, past: StreamState) -> float:
+        """The stage's peak learning rate."""
+        return peak
+
+    def select(self, model: PreTrainedModel) -> None:
+        """Takes parameters out of training (`requires_grad`), before the optimizer is made."""
+
+    def measure(self, scene: Scene) -> Tensors:
+        """What is measured once, at the start of a leg. It is kept on disk for when the leg is resumed."""
+        return {}
+
+    @abstractmethod
+    def keeper(self, scene: Scene, measured: Mapping[str, Tensor]) -> Keeper:
+        """The hooks of one leg."""
+
+    def leave(self, scene: Scene, measured: Mapping[str, Tensor]) -> Tensors:
+        """What a next stage with the same method finds in `Scene.before`. `scene.model` is the stage's final one."""
+        return {}
+
+
+SLOT = Retention

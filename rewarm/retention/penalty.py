@@ -1,0 +1,87 @@
+"""A quadratic penalty on how far parameters are from an anchor, added to the gradients rather than to the loss.
+
+Its gradient is known, so that no graph is built for it: one pass over the weights per step, through one buffer of the
+size of the largest parameter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from rewarm.retention import Keeper
+
+
+def trainable(model: PreTrainedModel) -> dict[str, nn.Parameter]:
+    """The parameters that train, by name; tied ones once."""
+    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+
+def copies(model: PreTrainedModel, of: PreTrainedModel | None = None) -> dict[str, Tensor]:
+    """A copy, by name, of every parameter that trains in `model`; its values in `of`, where that has the parameter."""
+    values = dict((of or model).named_parameters())
+    return {name: values[name].detach().clone() for name in trainable(model) if name in values}
+
+
+class Penalty(Keeper):
+    """strength / 2 x the sum of weight x (parameter - anchor)^2 over the parameters that train.
+
+    `anchors` by name; `weights` by name in the shape of the parameter (the same weight, 1, for all where it is None).
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        strength: float,
+        anchors: Mapping[str, Tensor],
+        weights: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        self.parameters = {name: parameter for name, parameter in trainable(model).items() if name in anchors}
+        self.strength = strength
+        self.anchors = anchors
+        self.weights = weights
+        largest = max((parameter.numel() for parameter in self.parameters.values()), default=0)
+        self._buffer = torch.empty(largest, device=model.device)
+        held = sum(self._held(name) for name in self.parameters)
+        self.reached = held / max(1, sum(parameter.numel() for parameter in trainable(model).values()))
+
+    def _held(self, name: str) -> int:
+        """How many values of a parameter the penalty acts on."""
+        if self.weights is None:
+            return self.parameters[name].numel()
+        return int(torch.count_nonzero(self.weights[name])) if name in self.weights else 0
+
+    def _pulls(self, name: str) -> Tensor:
+        """weight x (parameter - anchor), in the buffer."""
+        parameter = self.parameters[name].detach()
+        pull = self._buffer[: parameter.numel()].view_as(parameter)
+        torch.sub(parameter, self.anchors[name], out=pull)
+        return pull if self.weights is None else pull.mul_(self.weights[name])
+
+    @torch.no_grad()
+    def gradients(self, step: int) -> None:
+        """Adds the penalty's gradient."""
+        if self.strength == 0:
+            return
+        for name, parameter in self.parameters.items():
+            if self.weights is not None and name not in self.weights:
+                continue
+            pull = self._pulls(name)
+            if parameter.grad is None:
+                parameter.grad = pull * self.strength
+            else:
+                parameter.grad.add_(pull, alpha=self.strength)
+
+    @torch.no_grad()
+    def readings(self) -> dict[str, float]:
+        """The penalty, in nats per token as the loss is, and the Euclidean distance from the anchor."""
+        penalty, squares = 0.0, 0.0
+        for name, parameter in self.parameters.items():
+            away = parameter.detach() - self.anchors[name]
+            squares += float(away.pow(2).sum())
+            if self.weights is None or name in self.weights:
+                penalty += float((self._pulls(name) * away).sum())
+        return {"penalty": self.strength / 2 * penalty, "distance": squares**0.5}

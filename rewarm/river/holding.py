@@ -1,0 +1,136 @@
+"""What holds the old in a leg: its retention methods, with the text they read and what they keep on disk.
+
+`training/<leg>/kept/` holds what each method measured at the leg's start and what it left at its end.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from rewarm.mixtures.draw import draw
+from rewarm.mixtures.fixed import Fixed
+from rewarm.plan import Plan
+from rewarm.retention import Retention, Scene
+from rewarm.river.directory import RunDirectory
+from rewarm.river.inputs import Inputs
+from rewarm.river.legs import BASE, SELF_CORPUS, LegPlan
+from rewarm.river.starts import base_model
+from rewarm.stages import NEW, OLD, SELF
+from rewarm.tokens.hashing import seed_of
+from rewarm.tokens.loader import Source, StageRows
+from rewarm.tokens.order import DocumentStream
+from rewarm.tokens.prepare import Tell
+from rewarm.training.keepers import Keepers
+from rewarm.training.machine import choose_precision
+from rewarm.types import Batch, UserError
+
+
+def methods(leg: LegPlan) -> dict[str, Retention]:
+    """The leg's retention methods by name, in the plan's order."""
+    found = {}
+    for method in leg.retention:
+        assert isinstance(method, Retention)  # the plan built it from the retention folder
+        found[method.method_name()] = method
+    return found
+
+
+def begin(inputs: Inputs, run: RunDirectory, leg: LegPlan, model: PreTrainedModel, tell: Tell) -> Keepers:
+    """The keepers of a leg, with `model` as the leg starts from it. What was measured before is read, not done again.
+
+    UserError when a method that acts on parameters reaches none of them: it would do nothing without a word.
+    """
+    held = {}
+    for name, method in methods(leg).items():
+        scene = _scene(inputs, run, leg, model, name, tell)
+        file = _kept(run, leg.name, name, "measured")
+        started = time.perf_counter()
+        measured = load_file(file) if file.is_file() else _written(file, method.measure(scene))
+        on_device = {key: value.to(model.device) for key, value in measured.items()}
+        keeper = held[name] = method.keeper(scene, on_device)
+        if keeper.reached == 0:
+            raise UserError(
+                f"{leg.name}: retention '{name}' reaches no parameter of {type(model).__name__}, so it would do "
+                "nothing. Choose another method, or options that name parameters this model trains"
+            )
+        seconds = round(time.perf_counter() - started, 3)
+        run.record("retention", leg=leg.name, method=name, reached=keeper.reached, seconds=seconds)
+    return Keepers(held)
+
+
+def end(inputs: Inputs, run: RunDirectory, leg: LegPlan, model: PreTrainedModel, tell: Tell) -> None:
+    """Keeps on disk what each method leaves to a next stage; `model` is the stage's final one."""
+    for name, method in methods(leg).items():
+        scene = _scene(inputs, run, leg, model, name, tell)
+        measured = load_file(_kept(run, leg.name, name, "measured"))
+        _written(_kept(run, leg.name, name, "left"), method.leave(scene, measured))
+
+
+def _kept(run: RunDirectory, leg: str, method: str, what: str) -> Path:
+    return run.training(leg) / "kept" / f"{method}-{what}.safetensors"
+
+
+def _written(file: Path, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Writes a file that is never seen half-written; what it holds."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_suffix(".partial")
+    save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, partial)
+    os.replace(partial, file)
+    return dict(tensors)
+
+
+def _scene(inputs: Inputs, run: RunDirectory, leg: LegPlan, model: PreTrainedModel, method: str, tell: Tell) -> Scene:
+    plan, left = inputs.plan, _kept(run, leg.start, method, "left")
+
+    def base() -> PreTrainedModel:
+        loaded: PreTrainedModel = base_model(plan, inputs, run).eval().requires_grad_(False)
+        return loaded
+
+    def rows(text: str, count: int) -> Iterator[Batch]:
+        return _rows(inputs, leg, text, count)
+
+    return Scene(
+        model=model,
+        rows=rows,
+        base=base,
+        cache=run.prepared / "teachers",
+        seed=seed_of(plan.seed, leg.name, method),
+        precision=choose_precision(plan.precision),
+        steps=leg.steps,
+        replayed=frozenset(number for number, name in enumerate(leg.shares) if name == leg.replayed),
+        before=load_file(left) if leg.start != BASE and left.is_file() else {},
+        tell=tell,
+    )
+
+
+def _rows(inputs: Inputs, leg: LegPlan, text: str, count: int) -> Iterator[Batch]:
+    """`count` rows of a text, one by one: not those the stage trains on next, and the same ones in every run."""
+    plan = inputs.plan
+    shares = _shares(plan, leg, text)
+    seed = seed_of(plan.seed, "retention")
+    sources = [
+        Source(name, DocumentStream(inputs.stores[name], inputs.train_documents[name], seed, name)) for name in shares
+    ]
+    drawn = draw(Fixed(), shares, count, 1, seed)
+    for batches in StageRows(sources, drawn, plan.seq_len, 1).iterate(0):
+        yield from batches
+
+
+def _shares(plan: Plan, leg: LegPlan, text: str) -> dict[str, float]:
+    """The corpora of a text and their shares."""
+    if text == NEW:
+        new = {name: share for name, share in leg.shares.items() if name != leg.replayed} or dict(leg.shares)
+        return {name: share / sum(new.values()) for name, share in new.items()}
+    if text == SELF:
+        return {f"{SELF_CORPUS}{leg.stage}": 1.0}
+    if text == OLD:
+        name = plan.old_corpus or leg.replayed
+        assert name is not None  # the plan has checked it
+        return {name: 1.0}
+    return {text: 1.0}

@@ -1,0 +1,37 @@
+"""What one leg (a stage, or the branch annealed for its release) is for the loop."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from rewarm.schedules import Schedule
+from rewarm.tokens.loader import StageRows
+from rewarm.training import compiling
+from rewarm.types import StreamState
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """What one leg trains on and how: everything the loop reads. `key` guards resumption against changed inputs.
+
+    `seed` starts the random numbers of dropout, so that a leg does not depend on what its process did before it.
+    `checkpointed` layers compute their activations again for the backward pass, which saves memory.
+    """
+
+    name: str
+    folder: Path
+    rows: StageRows
+    schedule: Schedule
+    peak: float
+    past: StreamState
+    key: str
+    precision: torch.dtype
+    seed: int = 0
+    log_every: int = 10
+    save_steps: int | None = None
+    save_total_limit: int = 2
+    compile: compiling.Asked = False
+    checkpointed: bool = False
