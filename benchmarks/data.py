@@ -248,7 +248,8 @@ def loader(rounds: int, steps: int) -> dict[str, Any]:
     from rewarm.tokens.loader import Source, StageRows
     from rewarm.tokens.order import DocumentStream
     from rewarm.tokens.shards import Store, StoreWriter
-    from rewarm.training.loop import Leg, train
+    from rewarm.training.leg import Leg
+    from rewarm.training.loop import train
     from rewarm.training.optimizer import AdamWOptions, Optimizer
     from rewarm.types import Batch, StreamState
 

@@ -93,7 +93,8 @@ WORKLOADS: dict[str, Callable[..., Any]] = {"rows": make_rows, "packed": make_pa
 def run_rewarm(options: argparse.Namespace, shape: dict[str, Any], rows: Any, folder: Path) -> dict[str, Any]:
     """One run of rewarm's loop: when each interval ended, and its mean loss."""
     from rewarm.schedules.constant import Constant
-    from rewarm.training.loop import Leg, train
+    from rewarm.training.leg import Leg
+    from rewarm.training.loop import train
     from rewarm.training.machine import choose_precision, flops_per_token, on_device
     from rewarm.training.optimizer import AdamWOptions, Optimizer
     from rewarm.types import StreamState

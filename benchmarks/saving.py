@@ -54,6 +54,7 @@ def leg_with(shape: dict[str, Any], steps: int, saves: int, folder: Path) -> dic
 
     from rewarm.schedules.constant import Constant
     from rewarm.training import checkpoint, loop
+    from rewarm.training.leg import Leg
     from rewarm.training.optimizer import AdamWOptions, Optimizer
     from rewarm.training.saving import Saver
     from rewarm.types import StreamState
@@ -78,7 +79,7 @@ def leg_with(shape: dict[str, Any], steps: int, saves: int, folder: Path) -> dic
     loop.Saver = WatchedSaver  # type: ignore[misc]
     model = make_model(shape)
     optimizer = Optimizer(model, AdamWOptions(0.1, (0.9, 0.95), 1e-8, 1.0))
-    leg = loop.Leg(
+    leg = Leg(
         name="benchmark", folder=folder / "leg", rows=make_rows(shape, steps, folder), schedule=Constant(), peak=1e-3,
         past=StreamState(), key="benchmark", precision=torch.float32, log_every=1,
         save_steps=max(1, steps // saves) if saves else None,

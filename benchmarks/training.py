@@ -100,7 +100,8 @@ def rows_over(documents: list[Any], shape: dict[str, Any], steps: int, folder: P
 def run_ours(shape: dict[str, Any], steps: int, folder: Path, options: dict[str, Any]) -> None:
     """rewarm's loop, as `rewarm run` calls it."""
     from rewarm.schedules.constant import Constant
-    from rewarm.training.loop import Leg, train
+    from rewarm.training.leg import Leg
+    from rewarm.training.loop import train
     from rewarm.training.machine import choose_precision
     from rewarm.training.optimizer import AdamWOptions, Optimizer
     from rewarm.types import StreamState

@@ -63,6 +63,10 @@ def update(layer: nn.Linear, optimizer: Optimizer) -> None:
     optimizer.step(0.01)
 
 
+def state(layer: nn.Linear, optimizer: Optimizer) -> checkpoint.State:
+    return checkpoint.state_of(layer, optimizer, Keepers({}))
+
+
 def assert_saved(folder: Path, step: int) -> None:
     """The checkpoint is that of a layer which made so many updates, and nothing in it is of a later one."""
     layer, optimizer = trained(step)
@@ -72,15 +76,15 @@ def assert_saved(folder: Path, step: int) -> None:
     assert checkpoint.restore(folder / f"checkpoint-{step}", other, fresh, Keepers({})) == (step, [0.5])
     for wanted, found in zip(layer.parameters(), other.parameters(), strict=True):
         assert torch.equal(wanted, found)
-    state = fresh.state()
-    assert len(state) == 6  # step count and two moments of weight and bias
-    assert all(torch.equal(value, state[name]) for name, value in optimizer.state().items())
+    moments = fresh.state()
+    assert len(moments) == 6  # step count and two moments of weight and bias
+    assert all(torch.equal(value, moments[name]) for name, value in optimizer.state().items())
 
 
 def test_training_goes_on_and_what_it_changes_is_not_saved(journal: HeldJournal) -> None:
     layer, optimizer = trained()
     with saver(journal) as saving:
-        saving.save(1, layer, optimizer, [0.5])
+        saving.save(1, state(layer, optimizer), [0.5])
         drawn = torch.rand(3)
         for _ in range(3):
             update(layer, optimizer)
@@ -99,7 +103,7 @@ def test_saves_come_one_after_the_other_from_the_same_buffers(journal: HeldJourn
     with saver(journal, keep=2) as saving:
         for step in (1, 2, 3):
             update(layer, optimizer)
-            saving.save(step, layer, optimizer, [0.5])
+            saving.save(step, state(layer, optimizer), [0.5])
         update(layer, optimizer)
     assert journal.seen == [[], ["checkpoint-1"], ["checkpoint-1", "checkpoint-2"]]
     assert checkpoint.steps_saved(saving.folder) == [2, 3]
@@ -113,7 +117,7 @@ def test_whatever_ends_the_leg_the_save_under_way_is_finished(journal: HeldJourn
 
     def leg() -> None:
         with saver(journal) as saving:
-            saving.save(1, *trained(), [0.5])
+            saving.save(1, state(*trained()), [0.5])
             raise kind
 
     with pytest.raises(kind) as raised:
@@ -133,7 +137,7 @@ def test_an_error_comes_with_the_next_step(journal: HeldJournal) -> None:
     blocked(journal)
     journal.go.set()
     with saver(journal) as saving:
-        saving.save(2, *trained(), [])
+        saving.save(2, state(*trained()), [])
         with pytest.raises(StorageError, match="checkpoint at step 2 could not be written"):
             steps(saving)
 
@@ -149,11 +153,11 @@ def test_an_error_comes_with_the_next_save(journal: HeldJournal) -> None:
     place = blocked(journal)
     journal.go.set()
     with saver(journal) as saving:
-        saving.save(2, *trained(), [])
+        saving.save(2, state(*trained()), [])
         with pytest.raises(StorageError, match="make room and run the same command again"):
-            saving.save(3, *trained(), [])
+            saving.save(3, state(*trained()), [])
         place.unlink()
-        saving.save(1, *trained(), [0.5])
+        saving.save(1, state(*trained()), [0.5])
     assert_saved(saving.folder, 1)
 
 
@@ -161,7 +165,7 @@ def test_an_error_comes_at_the_end(journal: HeldJournal) -> None:
     blocked(journal)
     journal.go.set()
     with pytest.raises(StorageError, match="checkpoint at step 2"), saver(journal) as saving:
-        saving.save(2, *trained(), [])
+        saving.save(2, state(*trained()), [])
 
 
 def test_an_error_beside_another_one_is_its_note(journal: HeldJournal) -> None:
@@ -169,7 +173,7 @@ def test_an_error_beside_another_one_is_its_note(journal: HeldJournal) -> None:
 
     def leg() -> None:
         with saver(journal) as saving:
-            saving.save(2, *trained(), [])
+            saving.save(2, state(*trained()), [])
             journal.go.set()
             raise ArithmeticError("the loss is no number")
 
@@ -188,7 +192,7 @@ def test_a_disk_that_fills_up_leaves_the_saves_before_whole(mount_disk: MountDis
     def leg() -> None:
         with saver(journal, keep=9) as saving:
             for step in range(1, 9):
-                saving.save(step, layer, optimizer, [])
+                saving.save(step, state(layer, optimizer), [])
 
     with pytest.raises(StorageError, match="No space left"):
         leg()
@@ -206,15 +210,15 @@ def test_without_room_for_a_copy_the_loop_waits_for_the_disk(
     notes: list[str] = []
     layer, optimizer = trained()
     with saver(journal, notes) as saving:
-        saving.save(1, layer, optimizer, [0.5])
+        saving.save(1, state(layer, optimizer), [0.5])
         assert_saved(saving.folder, 1)
-        saving.save(2, layer, optimizer, [0.5])
+        saving.save(2, state(layer, optimizer), [0.5])
         assert checkpoint.steps_saved(saving.folder) == [1, 2]
         assert len(notes) == 1
         assert notes[0].startswith("10 kB of memory are available, too few for a copy of 5.3")
         monkeypatch.setattr(memory.psutil, "virtual_memory", lambda: SimpleNamespace(available=20_000))
         journal.go.clear()
-        saving.save(3, layer, optimizer, [0.5])
+        saving.save(3, state(layer, optimizer), [0.5])
         assert checkpoint.steps_saved(saving.folder) == [1, 2]
         journal.go.set()
     assert checkpoint.steps_saved(saving.folder) == [2, 3]
