@@ -21,7 +21,7 @@ def register(app: typer.Typer) -> None:
 def methods(
     manner: Manner, folder: Annotated[str | None, typer.Argument(metavar="[FOLDER]", help="Such as schedules.")] = None
 ) -> Answer:
-    """List every method with its options and paper."""
+    """List every method with its options, paper and cost."""
     from rewarm.methods import known, nearest
     from rewarm.types import UserError
 
@@ -49,7 +49,8 @@ def _described(method: Any) -> dict[str, Any]:
         info.alias or name: "required" if info.is_required() else info.get_default(call_default_factory=True)
         for name, info in method.model_fields.items()
     }
-    return {"summary": " ".join(first.split()), "options": options, "paper": getattr(method, "paper", "")}
+    told = {key: getattr(method, key, "") for key in ("paper", "cost")}
+    return {"summary": " ".join(first.split()), "options": options, **told}
 
 
 def _lines(found: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Iterator[str]:
@@ -58,7 +59,8 @@ def _lines(found: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Iterator[str
         for name, entry in entries.items():
             yield f"  {name:<16} {entry['summary']}"
             options = ", ".join(f"{key}={_short(value)}" for key, value in entry["options"].items())
-            yield from (f"  {'':<16}   {line}" for line in (options, entry["paper"]) if line)
+            cost = f"cost: {entry['cost']}" if entry["cost"] else ""
+            yield from (f"  {'':<16}   {line}" for line in (options, entry["paper"], cost) if line)
 
 
 def _short(value: Any) -> str:

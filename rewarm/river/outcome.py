@@ -94,12 +94,23 @@ def collect(
         costs=parts.costs,
         hashes={"weights base": facts["base_sha256"], **_hashes(run, inputs, planned)},
         machine=facts["machine"],
-        notes=[*inputs.notes, *remarks(planned), *_notes([run, *(control for _, control, _ in controls)])],
+        notes=[*inputs.notes, *remarks(planned), *_notes([run, *(control for _, control, _ in controls)]), *_held(run)],
     )
 
 
 def _notes(directories: Sequence[RunDirectory]) -> list[str]:
     return [entry["text"] for found in directories for entry in found.ledger() if entry["event"] == "note"]
+
+
+def _held(run: RunDirectory) -> list[str]:
+    """What holds the old in each leg, how much of the model it acts on, and what its preparation took."""
+    newest = {(entry["leg"], entry["method"]): entry for entry in run.ledger() if entry["event"] == "retention"}
+    found = []
+    for (leg, method), entry in newest.items():
+        reached = entry["reached"]
+        acts = "" if reached is None else f" acts on {reached:.1%} of the parameters that train;"
+        found.append(f"{leg}: retention {method}{acts} it was prepared in {entry['seconds']:.1f} s")
+    return found
 
 
 def _stage_rows(plan: Plan, run: RunDirectory, planned: Sequence[LegPlan], base: Losses) -> list[Row]:

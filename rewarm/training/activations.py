@@ -68,7 +68,7 @@ def choose(plan: Plan, model: PreTrainedModel, room: int) -> Passes:
 
 
 def needed(plan: Plan, model: PreTrainedModel, passes: Passes) -> dict[str, int]:
-    """Bytes of training by what holds them. `model` may lie on the meta device.
+    """Bytes of training by what holds them, retention left out where no stage has any. `model` may lie on meta.
 
     State: 16 bytes per parameter (weight, gradient, two moments), and 2 more for its copy in bf16. Activations: what
     the layers keep (`kept_bytes`), and as much as one layer keeps while its gradient is made. Logits: two chunks of
@@ -83,10 +83,13 @@ def needed(plan: Plan, model: PreTrainedModel, passes: Passes) -> dict[str, int]
     else:
         logits = 2 * 4 * chunk_rows(tokens, vocabulary) * vocabulary + 4 * embedding.numel()
     working = 0 if passes.checkpointed else _layer_bytes(model, plan.seq_len, precision)
+    copies = max(sum(getattr(method, "copies", 0.0) for method in stage.retention) for stage in plan.stages)
+    held = {"retention": round(4 * copies * parameters)} if copies else {}
     return {
         "weights and optimizer": (16 if precision == torch.float32 else 18) * parameters,
         "activations": tokens * (kept_bytes(model, plan.seq_len, precision, passes.checkpointed) + working),
         "logits": logits,
+        **held,
     }
 
 
