@@ -152,6 +152,9 @@ class Plan(Options):
         values["corpora"] = {name: corpus.described() for name, corpus in self.corpora.items()}
         for stage, dumped in zip(self.stages, values["stages"], strict=True):
             dumped["mixture"] = stage.mixture.described()
+            if stage.replay is not None:
+                for key in getattr(stage.mixture, "replaces", ()):
+                    del dumped["replay"][key]
             dumped["schedule"] = stage.schedule.described()
             dumped["retention"] = [method.described() for method in stage.retention]
             dumped["adapter"] = None if stage.adapter is None else stage.adapter.described()

@@ -7,7 +7,10 @@ tensors survive save and load; merged equals attached.
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, ClassVar, Literal
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
 
 from rewarm.methods import Method
 
@@ -19,26 +22,34 @@ class Adapter(Method):
     """Slot: parameters added to a model, which train in place of its own.
 
     With `one_for: stage` each stage gets a new adapter, on top of what the stages before merged into the weights; with
-    `run` one adapter is trained by all stages that name it, and each stage exports a merged copy.
-    An adapter that `merges` becomes part of a plain Hugging Face model; another is exported beside the weights.
+    `run` one adapter is trained by the stages that name it, one after the other, and each exports a merged copy.
+    An adapter that `merges` becomes part of a plain Hugging Face model; another is exported beside the weights
+    (rewarm/adapters/beside.py), and AutoModelForCausalLM alone then loads the model without it.
+    `learning_rate_factor` multiplies the stage's learning rate: fresh parameters bear, and LoRA wants, a higher one.
     """
 
     paper: ClassVar[str] = ""
     cost: ClassVar[str] = ""
     merges: ClassVar[bool] = True
 
+    sweep: ClassVar[Mapping[str, Sequence[Any]]] = {"learning_rate_factor": (1.0, 3.0, 10.0)}
+
     one_for: Literal["stage", "run"] = "stage"
+    learning_rate_factor: Annotated[float, Field(gt=0)] = 1.0
 
     @abstractmethod
     def attach(self, model: PreTrainedModel, seed: int) -> None:
         """Adds the adapter in place; afterwards only what it trains has `requires_grad`. `seed` starts its weights.
 
-        UserError when the model has nothing that it could be attached to.
+        The process's random state is left alone. UserError when the model has nothing that it could be attached to.
         """
 
-    @abstractmethod
     def merge(self, model: PreTrainedModel) -> None:
-        """Folds the adapter into the weights in place: a plain model of its class that computes the same."""
+        """Folds the adapter into the weights in place: a plain model of its class that computes the same.
+
+        One that does not merge stays where it is. Afterwards every parameter has `requires_grad` again.
+        """
+        model.requires_grad_(True)
 
 
 SLOT = Adapter

@@ -1,8 +1,7 @@
-"""`rewarm compare`: the final models of several runs of one base, side by side."""
+"""`rewarm compare`: the final models of several runs of one base side by side, or variants of one plan."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,25 +15,63 @@ if TYPE_CHECKING:
 
     from rewarm.report.result import Result
 
-SAME_LOSS = 1e-5
-"""Relative difference that other hardware or another order of sums makes in the loss of the same weights."""
-
-_Runs = Annotated[list[Path], typer.Argument(metavar="RUN RUN...", help="Run directories.", show_default=False)]
-_Output = Annotated[Path | None, typer.Option(metavar="FILE.html", help="Also write the table and a figure as a page.")]
+_Runs = Annotated[
+    list[Path], typer.Argument(metavar="RUN RUN...|PLAN", help="Run directories, or one plan.", show_default=False)
+]
+_Output = Annotated[
+    Path | None,
+    typer.Option(metavar="PATH", help="The page to write (FILE.html), or with a plan the folder of all its runs."),
+]
+_Vary = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="KEY=VALUES",
+        help="With a plan: a key of its stages and values to compare, as in retention=none,ewc. May be repeated.",
+    ),
+]
+_Seeds = Annotated[int, typer.Option(metavar="N", help="With a plan: runs of each variant.")]
+_Tune = Annotated[bool, typer.Option("--tune", help="With a plan: first try values of each method's main option.")]
+_Rates = Annotated[str, typer.Option(metavar="FACTORS", help="With a plan: the learning rates every method must beat.")]
 
 
 def register(app: typer.Typer) -> None:
     """Adds the verb."""
-    verb(app, compare, writes=True)
+    verb(app, compare, writes=True, works=True)
 
 
-def compare(manner: Manner, runs: _Runs, output: _Output = None) -> Answer:
-    """Put the final models of several runs side by side.
+def compare(
+    manner: Manner,
+    runs: _Runs,
+    output: _Output = None,
+    vary: _Vary = None,
+    seeds: _Seeds = 3,
+    tune: _Tune = False,
+    learning_rates: _Rates = "0.25,0.5,1,2",
+) -> Answer:
+    """Put runs of one base side by side, or variants of one plan.
 
-    Shows the change on old and new text with intervals, tokens and seconds. The runs must share their base and their
+    Runs: the change on old and new text with intervals, tokens and seconds. They must share their base and their
     held-out documents.
+
+    A plan: trains it with one thing changed, for each value of --vary and several seeds, beside learning rates and
+    random controls, and says which variants forget less than a lower learning rate would. The same command goes on
+    after a stop.
     """
-    from rewarm.report.result import read
+    if len(runs) == 1 and (vary or runs[0].suffix in (".yaml", ".yml")):
+        from rewarm.cli.variants import compare_variants
+
+        return compare_variants(manner, runs[0], vary or [], learning_rates, (seeds, tune), output)
+    if vary:
+        from rewarm.types import UserError
+
+        raise UserError(
+            f"--vary varies one plan; got {', '.join(map(str, runs))}. Give a plan alone, or leave out --vary"
+        )
+    return _compare_runs(manner, runs, output)
+
+
+def _compare_runs(manner: Manner, runs: list[Path], output: Path | None) -> Answer:
+    from rewarm.report.result import check_same_base, read
     from rewarm.types import UserError
 
     if len({run.resolve() for run in runs}) < max(2, len(runs)):
@@ -60,31 +97,6 @@ def _named(results: Mapping[Path, Result]) -> dict[str, Result]:
         folder.name if folder.name and last.count(folder.name) == 1 else str(folder): result
         for folder, result in results.items()
     }
-
-
-def check_same_base(results: Mapping[str, Result]) -> None:
-    """UserError unless every run scored the same base on the same documents."""
-    from rewarm.types import UserError
-
-    (first, reference), *others = results.items()
-    for name, result in others:
-        own, base = result.rows[0].cells, reference.rows[0].cells
-        documents = sorted(
-            corpus
-            for corpus in own.keys() | base.keys()
-            if corpus not in own
-            or corpus not in base
-            or (own[corpus].documents, own[corpus].bytes) != (base[corpus].documents, base[corpus].bytes)
-        )
-        if documents:
-            raise UserError(
-                f"'{name}' and '{first}' cannot be compared: they watch other documents of {', '.join(documents)}. "
-                "Give runs with the same watch-list, held-out share and eval_tokens"
-            )
-        weights = [found.hashes.get("weights base") for found in (result, reference)]
-        other = [corpus for corpus in own if not math.isclose(own[corpus].loss, base[corpus].loss, rel_tol=SAME_LOSS)]
-        if other or (None not in weights and weights[0] != weights[1]):
-            raise UserError(f"'{name}' and '{first}' cannot be compared: they do not start from the same base weights")
 
 
 def _shown(results: Mapping[str, Result]) -> Table:

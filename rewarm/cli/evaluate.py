@@ -30,7 +30,8 @@ def evaluate(manner: Manner, model: _Model, on: _On) -> Answer:
 
     It is compared with the run's base on the same documents, so it must use the run's tokenizer. Stores nothing.
     """
-    from rewarm.models.load import check_length, check_vocabulary, load_model
+    from rewarm.adapters.beside import load_with_adapters
+    from rewarm.models.load import check_length, check_vocabulary
     from rewarm.river.directory import RunDirectory
     from rewarm.river.forecast import base_shape
     from rewarm.river.inputs import read_inputs
@@ -49,7 +50,7 @@ def evaluate(manner: Manner, model: _Model, on: _On) -> Answer:
             raise UserError(f"run '{on}' has not scored its base on every watched corpus yet: `rewarm run` it first")
         base_shape(model)
         check_tokenizer(model, inputs.tokenizer, run.tokenizer)
-        loaded = on_device(load_model(model))
+        loaded = on_device(load_with_adapters(model))
         check_vocabulary(loaded, inputs.tokenizer)
         check_length(loaded, plan.seq_len)
         losses = score(loaded, inputs, Path(folder) / "model", tell=watcher.hooks().tell_or_stop)

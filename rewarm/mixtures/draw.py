@@ -1,8 +1,9 @@
 """The draw: which corpus gives each row of a stage, a pure function of the plan and the seed.
 
-Every step takes a whole number of rows per corpus such that no corpus is ever more than one row away from its
-planned share (while shares do not jump), so the realised share of tokens is the planned one at any length; rows all
-have the same length.
+Every step takes a whole number of rows per corpus, given to those that are owed most. While shares do not jump, no
+corpus is ever more than one row ahead of its planned share, and hardly more than one behind (1/2 + 1/3 + ... + 1/C at
+most, in all that was tried), so the realised share of tokens is the planned one at any length; rows all have the same
+length.
 Shapes: S steps, R rows per step, C corpora.
 """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
+from safetensors.torch import save_file
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
@@ -20,12 +22,24 @@ from rewarm.types import StorageError, UserError
 
 transformers_logging.disable_progress_bar()
 
+ADAPTERS = "adapters"
+"""The child of a model that holds adapters which are no part of a plain model (rewarm/adapters/beside.py)."""
+ADAPTER_JSON = "adapter.json"
+ADAPTER_TENSORS = "adapter.safetensors"
 
-def load_model(name: str, revision: str | None = None) -> PreTrainedModel:
+
+def load_model(name: str, revision: str | None = None, with_adapters: bool = False) -> PreTrainedModel:
     """A causal language model in fp32 from a local folder or a hub name; none of its code and no pickle is run.
 
-    UserError when there is none, or when a weight is missing or of another shape (it would be random, and unnoticed).
+    UserError when there is none, or when a weight is missing or of another shape (it would be random, and unnoticed);
+    also when an adapter lies beside the weights, unless the caller attaches it (`with_adapters`): without it, it is
+    another model.
     """
+    if not with_adapters and (Path(name) / ADAPTER_JSON).is_file():
+        raise UserError(
+            f"'{name}' holds a model with an adapter beside its weights, which this cannot work with. Give a model "
+            "without one: the base, or a stage that was trained without an adapter or with one that is merged"
+        )
     try:
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             name, revision=revision, dtype=torch.float32, use_safetensors=True, trust_remote_code=False,
@@ -128,12 +142,15 @@ def check_length(model: PreTrainedModel, seq_len: int) -> None:
 
 
 def save_model(model: PreTrainedModel, tokenizer_folder: Path, folder: Path, extra: str | None = None) -> None:
-    """Writes a Hugging Face folder with weights and tokenizer; it appears under its name only when complete."""
+    """Writes a Hugging Face folder with weights and tokenizer; it appears under its name only when complete.
+
+    Adapters beside the weights get files of their own: the folder's weights are those of the plain model.
+    """
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
         model.config.use_cache = True
-        model.save_pretrained(partial)
+        _save_weights(model, partial)
         shutil.copytree(tokenizer_folder, partial, dirs_exist_ok=True)
         if extra is not None:
             (partial / "rewarm.json").write_text(extra, encoding="utf-8")
@@ -147,6 +164,19 @@ def save_model(model: PreTrainedModel, tokenizer_folder: Path, folder: Path, ext
     finally:
         model.config.use_cache = False
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _save_weights(model: PreTrainedModel, folder: Path) -> None:
+    adapters: Any = getattr(model, ADAPTERS, None)
+    if adapters is None:
+        model.save_pretrained(folder)
+        return
+    own = f"{ADAPTERS}."
+    tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    model.save_pretrained(folder, state_dict={key: value for key, value in tensors.items() if not key.startswith(own)})
+    save_file({key: value for key, value in tensors.items() if key.startswith(own)}, folder / ADAPTER_TENSORS)
+    described = [adapter.described for adapter in adapters]
+    (folder / ADAPTER_JSON).write_text(json.dumps(described, indent=1), encoding="utf-8")
 
 
 def weights_hash(model: torch.nn.Module) -> str:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from transformers import PreTrainedModel
 
 from rewarm.objectives import documents
 from rewarm.objectives.attention import can_name_documents
-from rewarm.objectives.cross_entropy import LinearCrossEntropy, Workspace, chunk_losses, chunk_rows
+from rewarm.objectives.cross_entropy import LinearCrossEntropy, Workspace, chunk_logits, chunk_losses, chunk_rows
+from rewarm.objectives.head_terms import HeadTerm, LogitLosses
 from rewarm.objectives.probing import probe_tokens, probing
 from rewarm.objectives.products import cache_folder, use_fastest
 from rewarm.tokens.packing import NO_TARGET
@@ -66,6 +68,32 @@ def check_isolation(model: PreTrainedModel) -> None:
 def _sent(value: Tensor, device: torch.device) -> Tensor:
     """To the device. A copy to a GPU is asynchronous from pinned memory only."""
     return value.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else value.to(device)
+
+
+@dataclass(slots=True)
+class Logits:
+    """Logits of the tokens with a target, in their order, made a chunk at a time when they are asked for.
+
+    A model whose head is not plain has made them whole: then `hidden_ND` are the logits themselves.
+    """
+
+    hidden_ND: Tensor
+    head_VD: Tensor | None
+    bias_V: Tensor | None
+    workspace: Workspace
+    _made: range = range(0)
+    _chunk_NV: Tensor | None = None
+
+    def __getitem__(self, part: slice) -> Tensor:
+        """(N, V) at least in fp32, to be looked at only, and until another part is asked for. Best in rising order."""
+        if self.head_VD is None:
+            return self.hidden_ND[part].float()
+        if self._chunk_NV is None or part.start not in self._made or part.stop > self._made.stop:
+            rows = max(part.stop - part.start, chunk_rows(len(self.hidden_ND), len(self.head_VD)))
+            self._made = range(part.start, min(len(self.hidden_ND), part.start + rows))
+            hidden = self.hidden_ND[self._made.start : self._made.stop]
+            self._chunk_NV = chunk_logits(hidden, self.head_VD, self.bias_V, self.workspace)
+        return self._chunk_NV[part.start - self._made.start : part.stop - self._made.start]
 
 
 class Objective:
@@ -118,8 +146,15 @@ class Objective:
             found["attention_mask"] = bounds
         return found
 
-    def loss_sum(self, batch: Batch, scale: float = 1.0) -> Tensor:
-        """`scale` x the nats summed over the batch's targets, a scalar with its gradient."""
+    def loss_sum(self, batch: Batch, scale: float = 1.0, terms: Sequence[HeadTerm] = ()) -> Tensor:
+        """`scale` x (the nats summed over the batch's targets, plus the values of `terms`), a scalar with its gradient.
+
+        A term acts on the same logits, and may leave targets out of the cross-entropy.
+        """
+        if not self.chunked and terms:
+            logits_NV, targets_N = self._whole_logits(batch)
+            found: Tensor = LogitLosses.apply(logits_NV, targets_N, scale, terms)  # type: ignore[no-untyped-call]
+            return found
         if not self.chunked:
             targets_N = _sent(batch.targets_BT, self.model.device).flatten()
             logits_BTV = self._whole(**self._inputs(batch)).logits
@@ -128,18 +163,35 @@ class Objective:
             )
         hidden_ND, head_VD, bias_V, targets_N, _ = self._before_head(batch)
         result: Tensor = LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
-            hidden_ND, head_VD, bias_V, targets_N, scale, self._workspace
+            hidden_ND, head_VD, bias_V, targets_N, scale, self._workspace, *terms
         )
         return result
 
-    def _before_head(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor | None, Tensor, Tensor]:
-        """Hidden states of the tokens with a target, the head's weight and bias, the targets, and those tokens' places.
+    @torch.no_grad()
+    def logits(self, batch: Batch) -> Logits:
+        """The logits of the tokens with a target, without gradients."""
+        if not self.chunked:
+            return Logits(self._whole_logits(batch)[0], None, None, self._workspace)
+        hidden_ND, head_VD, bias_V, _, _ = self._before_head(batch)
+        return Logits(hidden_ND, head_VD.to(hidden_ND.dtype), bias_V, self._workspace)
 
-        Which tokens have a target is asked on the CPU: the answer of a GPU would have to be waited for.
+    def _whole_logits(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Logits (N, V) that the model has made itself, and the targets."""
+        targets_N, chosen_N = self._targets(batch)
+        return self._whole(**self._inputs(batch)).logits.flatten(0, 1).index_select(0, chosen_N), targets_N
+
+    def _targets(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The targets, and the places of the tokens that have one.
+
+        Which ones do is asked on the CPU: the answer of a GPU would have to be waited for.
         """
         every_N = batch.targets_BT.flatten()
         chosen = (every_N != NO_TARGET).nonzero()[:, 0]
-        targets_N, chosen_N = (_sent(found, self.model.device) for found in (every_N[chosen], chosen))
+        return _sent(every_N[chosen], self.model.device), _sent(chosen, self.model.device)
+
+    def _before_head(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor | None, Tensor, Tensor]:
+        """Hidden states of the tokens with a target, the head's weight and bias, the targets, and where they are."""
+        targets_N, chosen_N = self._targets(batch)
         hidden_ND = self._body(**self._inputs(batch)).last_hidden_state.flatten(0, 1).index_select(0, chosen_N)
         # What follows is not cast by autocast; without this the head would be the one fp32 product left.
         if torch.is_autocast_enabled(hidden_ND.device.type):

@@ -5,11 +5,14 @@ Shapes: N targets, D width, V vocabulary.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+from rewarm.objectives.head_terms import HeadTerm, block_losses, blocks
 
 CHUNK_BYTES = (512 if torch.cuda.is_available() else 32) << 20
 """Logits held at once: measured on 2 cores, 16 to 64 MiB are equally fast at 8,192 ids, and 4 MiB is a tenth slower. On
@@ -39,13 +42,8 @@ class Workspace:
         return held[: rows * vocabulary].view(rows, vocabulary)
 
 
-def chunk_losses(
-    hidden_ND: Tensor, head_VD: Tensor, bias_V: Tensor | None, targets_N1: Tensor, workspace: Workspace
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Losses (N, 1), and the softmax's numerators (N, V), which lie in the workspace, and denominators (N, 1).
-
-    The product is made in the dtype of `hidden_ND` and `head_VD`; everything after it at least in fp32.
-    """
+def chunk_logits(hidden_ND: Tensor, head_VD: Tensor, bias_V: Tensor | None, workspace: Workspace) -> Tensor:
+    """Logits (N, V) at least in fp32, which lie in the workspace. The product is made in the dtype of its factors."""
     exact = torch.promote_types(hidden_ND.dtype, torch.float32)
     logits_NV = workspace.chunk(len(hidden_ND), head_VD, exact)
     product_NV = workspace.chunk(len(hidden_ND), head_VD, hidden_ND.dtype)
@@ -54,6 +52,14 @@ def chunk_losses(
         logits_NV.copy_(product_NV)
     if bias_V is not None:
         logits_NV += bias_V
+    return logits_NV
+
+
+def chunk_losses(
+    hidden_ND: Tensor, head_VD: Tensor, bias_V: Tensor | None, targets_N1: Tensor, workspace: Workspace
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Losses (N, 1), and the softmax's numerators (N, V), which lie in the workspace, and denominators (N, 1)."""
+    logits_NV = chunk_logits(hidden_ND, head_VD, bias_V, workspace)
     largest_N1 = logits_NV.amax(1, keepdim=True)
     wanted_N1 = logits_NV.gather(1, targets_N1)
     logits_NV.sub_(largest_N1).exp_()
@@ -61,8 +67,23 @@ def chunk_losses(
     return sums_N1.log() + largest_N1 - wanted_N1, logits_NV, sums_N1
 
 
+def _chunk_with_terms(
+    logits_NV: Tensor, targets_N1: Tensor, start: int, terms: Sequence[HeadTerm]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """As `chunk_losses`, of logits that begin at target `start`: but the gradient times the sums, not numerators."""
+    losses_N1 = torch.zeros_like(logits_NV[:, :1])
+    sums_N1 = torch.empty_like(losses_N1)
+    count, vocabulary = logits_NV.shape
+    for part in blocks(start, start + count, vocabulary, logits_NV.is_cuda, terms):
+        here = slice(part.start - start, part.stop - start)
+        found_N1, sums_N1[here] = block_losses(logits_NV[here], targets_N1[here], part.start, terms)
+        if found_N1 is not None:
+            losses_N1[here] = found_N1
+    return losses_N1, logits_NV, sums_N1
+
+
 class LinearCrossEntropy(torch.autograd.Function):
-    """scale x the sum of cross-entropies of `hidden_ND @ head_VD.T + bias_V` against `targets_N`, as fp32.
+    """scale x the sum of cross-entropies of `hidden_ND @ head_VD.T + bias_V` against `targets_N`, and of terms; fp32.
 
     The gradient is made beside the loss, chunk by chunk: with numerators e and their sum s, that of the logits is
     scale x (e / s - [target]). The division by s is left to the factors (N, D), so that no pass over (N, V) makes it.
@@ -77,6 +98,7 @@ class LinearCrossEntropy(torch.autograd.Function):
         targets_N: Tensor,
         scale: float,
         workspace: Workspace,
+        *terms: HeadTerm,
     ) -> Tensor:
         count, vocabulary = hidden_ND.shape[0], head_VD.shape[0]
         rows = chunk_rows(count, vocabulary)
@@ -89,9 +111,13 @@ class LinearCrossEntropy(torch.autograd.Function):
         for start in range(0, count, rows):
             hidden = hidden_ND[start : start + rows]
             targets = targets_N[start : start + rows, None]
-            losses, slopes, sums = chunk_losses(hidden, factor_VD, bias_V, targets, workspace)
+            if terms:
+                logits = chunk_logits(hidden, factor_VD, bias_V, workspace)
+                losses, slopes, sums = _chunk_with_terms(logits, targets, start, terms)
+            else:
+                losses, slopes, sums = chunk_losses(hidden, factor_VD, bias_V, targets, workspace)
+                slopes.scatter_add_(1, targets, -sums)
             total += losses.sum(dtype=torch.float64)
-            slopes.scatter_add_(1, targets, -sums)
             share = scale / sums
             if grad_bias_V is not None:
                 grad_bias_V.addmv_(slopes.t(), share[:, 0])  # in place, where autocast does not round it
@@ -104,7 +130,7 @@ class LinearCrossEntropy(torch.autograd.Function):
         if ctx.needs_input_grad[1] and grad_head_VD is None:
             grad_head_VD = torch.zeros_like(head_VD)
         ctx.save_for_backward(grad_hidden_ND, grad_head_VD, grad_bias_V)
-        return (total * scale).float()
+        return (sum((term.value for term in terms), total) * scale).float()
 
     @staticmethod
     @once_differentiable
@@ -113,7 +139,7 @@ class LinearCrossEntropy(torch.autograd.Function):
         # On a CPU looking is free, and spares a pass over the head's gradient; on a GPU it would wait for it.
         if grads[0].is_cuda or float(grads[0]) != 1.0:
             found = tuple(None if grad is None else grad.mul_(grads[0]) for grad in found)
-        return *found, None, None, None
+        return *found, *(None for _ in ctx.needs_input_grad[3:])
 
 
 def _add_product(total: Tensor | None, left: Tensor, right: Tensor, dtype: torch.dtype) -> Tensor:

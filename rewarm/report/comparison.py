@@ -16,13 +16,13 @@ from rewarm.report.result import Result
 from rewarm.report.wording import change, columns, interval, point
 from rewarm.types import StorageError
 
-_PAGE = """<!doctype html>
+HEAD = """<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
-<title>{{ rows | map(attribute="name") | join(", ") }}</title>
+<title>{{ title }}</title>
 <style>
 :root {
   color-scheme: light dark;
@@ -49,6 +49,9 @@ svg { max-width: 100%; height: auto; }
 </style>
 </head>
 <body>
+"""
+"""The beginning of a page that compares: to be rendered with its `title`."""
+_PAGE = """\
 <h1>Runs compared</h1>
 <p>Change of loss per byte against the base they share, with 95% intervals; below 0 is better.</p>
 <div class="scroll" tabindex="0">
@@ -73,10 +76,15 @@ svg { max-width: 100%; height: auto; }
 
 def write(results: Mapping[str, Result], file: Path) -> None:
     """Writes the page of some runs, by name; the file appears only whole. StorageError when the disk refuses."""
+    write_whole(html(results), file)
+
+
+def write_whole(text: str, file: Path) -> None:
+    """Writes a text so that the file appears only whole. StorageError when the disk refuses."""
     partial = file.with_name(file.name + ".partial")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(html(results), encoding="utf-8")
+        partial.write_text(text, encoding="utf-8")
         os.replace(partial, file)
     except OSError as error:
         raise StorageError(f"'{file}' was not written ({error.strerror}); free some space and run it again") from error
@@ -100,7 +108,8 @@ def html(results: Mapping[str, Result]) -> str:
     panel = figures.pareto(_together(results))
     # The drawing is our own and its text was escaped when it was made.
     figure = Markup(panel.svg) if panel is not None else None
-    return environment.from_string(_PAGE).render(columns=shown, rows=rows, figure=figure)
+    page = environment.from_string(HEAD + _PAGE)
+    return page.render(title=", ".join(results), columns=shown, rows=rows, figure=figure)
 
 
 def _together(results: Mapping[str, Result]) -> Result:

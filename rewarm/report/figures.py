@@ -21,7 +21,7 @@ from rewarm.report.wording import Change, columns, control_rows, mean_change, pe
 _DASHES: tuple[str | tuple[int, tuple[float, ...]], ...] = (
     "solid", (0, (5, 2)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)), (0, (3, 1, 1, 1, 1, 1)), (0, (9, 3)),
 )  # fmt: skip
-_MARKERS = ("o", "s", "^", "D", "v", "P")
+MARKERS = ("o", "s", "^", "D", "v", "P")
 _PANEL = ((4.3, 2.75), (0.17, 0.17, 0.8, 0.74))
 
 
@@ -55,21 +55,21 @@ def pareto(result: Result) -> Panel | None:
     with matplotlib.style.context(["default", STYLE]):
         wide = max(len(name) for name, _, _ in points) > 24
         across = 1 if wide else 2
-        size, inside = _with_legend(lines=-(-(len(points) + 1) // across))
-        figure, axes = _blank(size, inside, "old text: change of loss", "new text: change of loss")
+        size, inside = with_legend(lines=-(-(len(points) + 1) // across))
+        figure, axes = blank(size, inside, "old text: change of loss", "new text: change of loss")
         axes.axhline(0, color=MUTED, linewidth=0.8)
         axes.axvline(0, color=MUTED, linewidth=0.8)
         axes.plot([0], [0], "x", color=INK, markersize=8, markeredgewidth=1.6, label="base", linestyle="none")
         for index, (name, old, new) in enumerate(points):
             _point(axes, index, name, old, new)
-        _percent_axes(axes)
+        percent_axes(axes)
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=across)
         about = "; ".join(f"{name}: old {percent(old.point)}, new {percent(new.point)}" for name, old, new in points)
         title = "Old text against new text"
         return Panel("pareto-figure", title, about, inline(figure, "pareto-figure", f"{title}. {about}"))
 
 
-def _with_legend(lines: int) -> tuple[tuple[float, float], tuple[float, float, float, float]]:
+def with_legend(lines: int) -> tuple[tuple[float, float], tuple[float, float, float, float]]:
     """Size and axes, in inches and shares, of a square figure with a legend of so many lines below."""
     plot, below, above = 3.2, 0.72 + 0.21 * lines, 0.1
     height = plot + below + above
@@ -84,7 +84,7 @@ def _last_rows(result: Result) -> Iterator[Row]:
 
 
 def _point(axes: Axes, index: int, name: str, old: Change, new: Change) -> None:
-    colour, marker = SERIES[index % len(SERIES)], _MARKERS[index % len(_MARKERS)]
+    colour, marker = SERIES[index % len(SERIES)], MARKERS[index % len(MARKERS)]
     axes.errorbar(
         [old.point], [new.point], xerr=_error(old), yerr=_error(new), fmt="none", ecolor=colour, elinewidth=1.2
     )
@@ -98,7 +98,7 @@ def _error(one: Change) -> list[list[float]] | None:
     return [[one.point - one.low], [one.high - one.point]] if one.bounded else None
 
 
-def _percent_axes(axes: Axes) -> None:
+def percent_axes(axes: Axes) -> None:
     """Both axes around 0 in percent, with room for the corner where a model is better on old and on new text."""
     formatter = FuncFormatter(lambda value, _: f"{100 * value:+.4g}%".replace("-", "−") if value else "0")
     for axis, (low, high), grow in (
@@ -130,7 +130,7 @@ def curves(result: Result) -> list[Panel]:
 
 
 def _journal(result: Result, main: list[Curve], field: str, title: str, unit: str) -> Panel:
-    figure, axes = _blank(*_PANEL, "tokens since the base", unit)
+    figure, axes = blank(*_PANEL, "tokens since the base", unit)
     for curve in main:
         style = "dashed" if _is_release(result, curve.leg) else "solid"
         values: list[float] = getattr(curve, field)
@@ -157,7 +157,7 @@ def _rate(rate: float) -> str:
 
 
 def _probed(result: Result, probes: list[Probe], corpus: str, key: str) -> Panel:
-    figure, axes = _blank(*_PANEL, "tokens since the base", "nats per byte")
+    figure, axes = blank(*_PANEL, "tokens since the base", "nats per byte")
     base = result.rows[0].cells.get(corpus)
     if base is not None:
         axes.axhline(base.loss, color=MUTED, linewidth=1.0, linestyle="dotted")
@@ -181,7 +181,7 @@ def _leg(axes: Axes, probes: list[Probe], corpus: str, index: int) -> None:
         color=SERIES[index % len(SERIES)],
         linewidth=1.6 if index == 0 else 1.2,
         linestyle=_DASHES[index % len(_DASHES)],
-        marker=_MARKERS[index % len(_MARKERS)],
+        marker=MARKERS[index % len(MARKERS)],
         markersize=3.2,
         markevery=max(1, len(probes) // 6),
         markerfacecolor=SERIES[index % len(SERIES)] if index == 0 else "none",
@@ -222,7 +222,7 @@ def _mark_stages(axes: Axes, result: Result) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
 
 
-def _blank(size: tuple[float, float], inside: tuple[float, float, float, float], x: str, y: str) -> tuple[Figure, Axes]:
+def blank(size: tuple[float, float], inside: tuple[float, float, float, float], x: str, y: str) -> tuple[Figure, Axes]:
     """A figure of `size` inches; `inside` is the left, bottom, width and height of its axes, the same for every panel
     so that they line up on the page."""
     figure = Figure(figsize=size)

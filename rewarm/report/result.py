@@ -6,13 +6,20 @@ Losses are nats per byte of text (lower is better). A delta is against the untou
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from rewarm.types import UserError
+
 Verdict = Literal["better", "worse", "not distinguishable from noise", "base"]
 RowKind = Literal["base", "stage", "release", "control"]
+
+SAME_LOSS = 1e-5
+"""Relative difference that other hardware or another order of sums makes in the loss of the same weights."""
 
 
 class Part(BaseModel):
@@ -168,10 +175,31 @@ class Result(Part):
 
 def read(run: str | Path) -> Result:
     """The result of a run directory (or of a `report.json`)."""
-    from rewarm.types import UserError
-
     path = Path(run)
     file = path / "report.json" if path.is_dir() else path
     if not file.is_file():
         raise UserError(f"'{run}' holds no report.json: run `rewarm report {run}` on a run directory first")
     return Result.model_validate_json(file.read_text(encoding="utf-8"))
+
+
+def check_same_base(results: Mapping[str, Result]) -> None:
+    """UserError unless every run scored the same base on the same documents."""
+    (first, reference), *others = results.items()
+    for name, result in others:
+        own, base = result.rows[0].cells, reference.rows[0].cells
+        documents = sorted(
+            corpus
+            for corpus in own.keys() | base.keys()
+            if corpus not in own
+            or corpus not in base
+            or (own[corpus].documents, own[corpus].bytes) != (base[corpus].documents, base[corpus].bytes)
+        )
+        if documents:
+            raise UserError(
+                f"'{name}' and '{first}' cannot be compared: they watch other documents of {', '.join(documents)}. "
+                "Give runs with the same watch-list, held-out share and eval_tokens"
+            )
+        weights = [found.hashes.get("weights base") for found in (result, reference)]
+        other = [corpus for corpus in own if not math.isclose(own[corpus].loss, base[corpus].loss, rel_tol=SAME_LOSS)]
+        if other or (None not in weights and weights[0] != weights[1]):
+            raise UserError(f"'{name}' and '{first}' cannot be compared: they do not start from the same base weights")

@@ -42,14 +42,17 @@ def _over(bound: float, base: float) -> float:
 
 
 def mean_change(result: Result, row: Row, role: Literal["old", "new"]) -> Change | None:
-    """The mean of a model's changes over the columns of a role; None where it was scored on none of them.
+    """The mean of a model's changes over the columns of a role; None where it was scored on none of them."""
+    found = [change(result, row, column.name) for column in result.columns if column.role == role]
+    changes = [one for one in found if one is not None]
+    return mean_of(changes) if changes else None
+
+
+def mean_of(changes: Sequence[Change]) -> Change:
+    """The mean of at least one change on as many watch corpora.
 
     Watch corpora share no documents, so their errors are independent: the half-widths add in squares.
     """
-    found = [change(result, row, column.name) for column in result.columns if column.role == role]
-    changes = [one for one in found if one is not None]
-    if not changes:
-        return None
     count = len(changes)
     point = sum(one.point for one in changes) / count
     below = math.sqrt(sum((one.point - one.low) ** 2 for one in changes)) / count

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
 
+    from rewarm.objectives.head_terms import HeadTerm
+
 Tensors = dict[str, "Tensor"]
 
 
@@ -52,7 +54,7 @@ class Scene:
 class Keeper:
     """What a method does while a leg trains. A hook does nothing unless a method overrides it.
 
-    In the order of a step: `loss` once per micro-batch, `gradients` once all are there and before they are clipped,
+    In the order of a step: `term`, then `loss`, once per micro-batch, `gradients` once all are there and before they are clipped,
     `before_update`, the optimizer's update at `pace` times the schedule's rate, `update`. `finish` comes once, after
     the last step, and may replace the weights.
 
@@ -65,6 +67,10 @@ class Keeper:
     def pace(self, step: int) -> float:
         """What Adam's own part of the update is scaled by; weight decay is not."""
         return 1.0
+
+    def term(self, batch: Batch) -> HeadTerm | None:
+        """A term of a micro-batch's loss that looks at the logits the cross-entropy is made of: no further pass."""
+        return None
 
     def loss(self, batch: Batch, scale: float) -> Tensor | None:
         """A further loss of a micro-batch (`scale` = 1 / targets of the step), a scalar that has a gradient."""

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
-import torch
 from pydantic import Field
 from torch import Tensor
 
 from rewarm.retention import Keeper, Retention, Scene
-from rewarm.retention.penalty import Penalty, copies
+from rewarm.retention.penalty import Anchor, Penalty, anchors
 
 
 class L2SP(Retention):
@@ -27,7 +26,7 @@ class L2SP(Retention):
     sweep: ClassVar[Mapping[str, Sequence[Any]]] = {"strength": (0.01, 0.1, 1.0)}
 
     strength: Annotated[float, Field(ge=0)] = 0.1
-    anchor: Literal["start", "base", "random"] = "start"
+    anchor: Anchor = "start"
 
     @classmethod
     def off(cls) -> L2SP:
@@ -40,10 +39,4 @@ class L2SP(Retention):
 
     def keeper(self, scene: Scene, measured: Mapping[str, Tensor]) -> Keeper:
         """The penalty."""
-        anchors = copies(scene.model, scene.base() if self.anchor == "base" else None)
-        if self.anchor == "random":
-            source = torch.Generator().manual_seed(scene.seed % (1 << 63))
-            for name, anchor in anchors.items():
-                order = torch.randperm(anchor.numel(), generator=source).to(anchor.device)
-                anchors[name] = anchor.flatten()[order].view_as(anchor)
-        return Penalty(scene.model, self.strength, anchors)
+        return Penalty(scene.model, self.strength, anchors(scene, self.anchor))

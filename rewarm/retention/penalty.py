@@ -7,12 +7,16 @@ size of the largest parameter.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from rewarm.retention import Keeper
+from rewarm.retention import Keeper, Scene
+
+Anchor = Literal["start", "base", "random"]
+"""Where weights are pulled to: where the stage starts, the untouched base, or (the control) the start permuted."""
 
 
 def trainable(model: PreTrainedModel) -> dict[str, nn.Parameter]:
@@ -24,6 +28,21 @@ def copies(model: PreTrainedModel, of: PreTrainedModel | None = None) -> dict[st
     """A copy, by name, of every parameter that trains in `model`; its values in `of`, where that has the parameter."""
     values = dict((of or model).named_parameters())
     return {name: values[name].detach().clone() for name in trainable(model) if name in values}
+
+
+def permuted(tensors: Mapping[str, Tensor], seed: int) -> dict[str, Tensor]:
+    """The values of each tensor at other places of it: as large as before, and telling nothing."""
+    source = torch.Generator().manual_seed(seed % (1 << 63))
+    return {
+        name: value.flatten()[torch.randperm(value.numel(), generator=source).to(value.device)].view_as(value)
+        for name, value in tensors.items()
+    }
+
+
+def anchors(scene: Scene, anchor: Anchor) -> dict[str, Tensor]:
+    """The weights that those which train are pulled to, by name; `base` has none for an adapter's."""
+    found = copies(scene.model, scene.base() if anchor == "base" else None)
+    return permuted(found, scene.seed) if anchor == "random" else found
 
 
 class Penalty(Keeper):

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from rewarm.plan import SELF, Plan, from_values
+from rewarm.mixtures import Mixture
+from rewarm.plan import SELF, Plan, Stage, from_values
+from rewarm.river.legs import replay_of
 from rewarm.types import UserError
 
 
@@ -36,7 +38,13 @@ def _without_releases(stages: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def _new_only(plan: Plan, values: dict[str, Any]) -> list[dict[str, Any]]:
     if not any(stage.replay for stage in plan.stages):
         raise UserError("control new-only repeats the plan itself: no stage has replay. Leave it out, or add replay")
-    return [{**stage, "replay": None} for stage in values["stages"]]
+    return [_without_replay(*both) for both in zip(plan.stages, values["stages"], strict=True)]
+
+
+def _without_replay(stage: Stage, values: dict[str, Any]) -> dict[str, Any]:
+    """A stage without replay; a mixture that does nothing but replay goes with it."""
+    assert isinstance(stage.mixture, Mixture)  # the plan built it from the mixtures folder
+    return {**values, "replay": None, "mixture": "fixed" if stage.mixture.replaces else values["mixture"]}
 
 
 def _old_corpus(plan: Plan, word: str) -> str:
@@ -64,11 +72,10 @@ def _joint(plan: Plan, values: dict[str, Any]) -> list[dict[str, Any]]:
     first = values["stages"][0]
     return [
         {
-            **first,
+            **_without_replay(plan.stages[0], first),
             "name": "joint",
             "data": [{"corpus": name, "weight": weight} for name, weight in weights.items()],
             "tokens": 2 * new_tokens,
-            "replay": None,
             "from": None,
             "max_epochs": 4 * max(stage.max_epochs for stage in plan.stages),
         }
@@ -83,21 +90,20 @@ def _same_data(plan: Plan, values: dict[str, Any]) -> list[dict[str, Any]]:
         )
     return [
         {
-            **stage,
+            **_without_replay(stage, own),
             "data": [{"corpus": old, "weight": 1.0}],
             "tokens": _all_tokens(stage),
-            "replay": None,
-            "max_epochs": 4 * stage["max_epochs"],
+            "max_epochs": 4 * stage.max_epochs,
         }
-        for stage in values["stages"]
+        for stage, own in zip(plan.stages, values["stages"], strict=True)
     ]
 
 
-def _all_tokens(stage: dict[str, Any]) -> int:
+def _all_tokens(stage: Stage) -> int:
     """A stage's tokens with additive replay on top: the same schedule means the same number of steps."""
-    replay, tokens = stage["replay"], int(stage["tokens"])
-    additive = replay is not None and replay["mode"] == "additive"
-    return round(tokens * (1 + replay["share"])) if additive else tokens
+    assert stage.tokens is not None  # its caller has checked it
+    mode, share = replay_of(stage)
+    return round(stage.tokens * (1 + share)) if mode == "additive" else stage.tokens
 
 
 def _alone(plan: Plan, values: dict[str, Any]) -> list[dict[str, Any]]:

@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rewarm.adapters import Adapter
 from rewarm.methods import Method, build
+from rewarm.mixtures import Mixture
 from rewarm.plan import SELF, Plan, Stage
 from rewarm.retention import Retention
 from rewarm.types import StreamState, UserError
@@ -91,8 +93,10 @@ def legs(plan: Plan, corpus_tokens: Callable[[str], int]) -> list[LegPlan]:
 
 
 def _peak(stage: Stage, before: LegPlan | None) -> float:
-    """The stage's peak learning rate as its retention methods leave it, given the leg before it on its path."""
+    """The stage's peak learning rate as its adapter and retention make it, given the leg before it on its path."""
     peak = stage.learning_rate
+    if isinstance(stage.adapter, Adapter):
+        peak *= stage.adapter.learning_rate_factor
     state = StreamState(
         stage=before.past_stages + 1 if before else 0, steps_before=before.past_steps + before.steps if before else 0
     )
@@ -102,17 +106,33 @@ def _peak(stage: Stage, before: LegPlan | None) -> float:
     return peak
 
 
+def goes_on(planned: Sequence[LegPlan], leg: LegPlan) -> LegPlan | None:
+    """The leg whose parameters this leg trains on: that before it, unless one of them has an adapter of its own.
+
+    None for a leg that begins with parameters nobody trained: from the base, or with a new adapter.
+    """
+    before = next((other for other in planned if other.name == leg.start), None)
+    if before is None or before.adapter != leg.adapter:
+        return None
+    shared = leg.adapter is None or leg.kind == "release" or getattr(leg.adapter, "one_for", None) == "run"
+    return before if shared else None
+
+
 def remarks(planned: Sequence[LegPlan]) -> list[str]:
     """What a reader of the report should know of the legs: a policy that has nothing to act on."""
-    return [
-        f"{leg.name} starts from the base, which has no optimizer state: optimizer_state '{leg.policy}' began with none"
-        for leg in planned
-        if leg.start == BASE and leg.policy != "reset"
-    ]
+    found = []
+    for leg in planned:
+        if leg.policy != "reset" and goes_on(planned, leg) is None:
+            why = "starts from the base, which has no" if leg.start == BASE else "trains other parameters, without"
+            found.append(f"{leg.name} {why} optimizer state: optimizer_state '{leg.policy}' began with none")
+    return found
 
 
 def shares_and_tokens(stage: Stage, corpus_tokens: Callable[[str], int]) -> tuple[dict[str, float], int]:
-    """Planned share per corpus (they sum to 1), and the stage's tokens, replay included."""
+    """Planned share per corpus (they sum to 1), and the stage's tokens, replay included.
+
+    What is replayed is the last corpus, unless the stage learns it too.
+    """
     total = sum(portion.weight for portion in stage.data)
     new = {portion.corpus: portion.weight / total for portion in stage.data}
     if stage.tokens is not None:
@@ -120,10 +140,10 @@ def shares_and_tokens(stage: Stage, corpus_tokens: Callable[[str], int]) -> tupl
     else:
         assert stage.epochs is not None  # the plan holds one of the two
         tokens = round(stage.epochs * min(corpus_tokens(corpus) / share for corpus, share in new.items()))
+    mode, share = replay_of(stage)
     if stage.replay is None:
         return new, tokens
-    share = stage.replay.share
-    if stage.replay.mode == "additive":
+    if mode == "additive":
         tokens = round(tokens * (1 + share))
         share = share / (1 + share)
     elif stage.epochs is not None:
@@ -133,6 +153,29 @@ def shares_and_tokens(stage: Stage, corpus_tokens: Callable[[str], int]) -> tupl
     shares = {name: portion * (1 - share) for name, portion in new.items()}
     shares[corpus] = shares.get(corpus, 0.0) + share
     return shares, tokens
+
+
+def replay_of(stage: Stage) -> tuple[str, float]:
+    """Mode and share of a stage's replay, as its mixture decides them or else as the stage says; share 0 without one.
+
+    UserError when the mixture decides, and the stage has no replay, sets it too or replays what it learns.
+    """
+    mixture, replay = stage.mixture, stage.replay
+    assert isinstance(mixture, Mixture)  # the plan built it from the mixtures folder
+    ratio = mixture.replayed(stage.epochs)
+    if ratio is None:
+        return (replay.mode, replay.share) if replay is not None else ("additive", 0.0)
+    where = f"stage '{stage.name}': mixture '{mixture.method_name()}'"
+    if replay is None:
+        raise UserError(f"{where} replays old text. Say which: replay: {{from: CORPUS}}")
+    if both := sorted(replay.model_fields_set & mixture.replaces):
+        raise UserError(
+            f"{where} replays {ratio:.4g} tokens for each new one, {ratio / (1 + ratio):.1%} of the stage, by its own "
+            f"options. Leave {' and '.join(both)} out of the stage's replay"
+        )
+    if any(portion.corpus == replay.from_ for portion in stage.data):
+        raise UserError(f"{where} cannot replay '{replay.from_}', which the stage learns too. Replay another corpus")
+    return "additive", ratio
 
 
 def replay_corpus(stage: Stage) -> str | None:
@@ -174,7 +217,7 @@ def _release(plan: Plan, stage: Stage, trunk: LegPlan) -> LegPlan:
         replayed=trunk.replayed,
         steps=steps,
         schedule=build("schedules", {"type": "anneal", "shape": stage.release.shape, "floor": stage.release.floor}),
-        mixture=trunk.mixture,
+        mixture=build("mixtures", "fixed"),  # a mixture's course was run by the trunk; its shares as a whole remain
         peak=trunk.peak,
         policy="keep",
         past_steps=trunk.past_steps + trunk.steps,
@@ -190,7 +233,8 @@ def _check_epochs(plan: Plan, stage: Stage, leg: LegPlan, corpus_tokens: Callabl
             continue
         held = corpus_tokens(corpus)
         wanted = share * leg.tokens(plan.batch_tokens)
-        if wanted > stage.max_epochs * held:
+        # Whole steps may be half a step more than the budget; exactly max_epochs passes are allowed.
+        if wanted - share * plan.batch_tokens / 2 > stage.max_epochs * held:
             raise UserError(
                 f"stage '{stage.name}' wants {wanted:,.0f} tokens of corpus '{corpus}', which holds {held:,} to train "
                 f"on: {wanted / max(1, held):.1f} passes, more than max_epochs {stage.max_epochs:g}. Lower the budget, "

@@ -21,7 +21,7 @@ from rewarm.plan import Plan
 from rewarm.river import holding
 from rewarm.river.directory import RunDirectory
 from rewarm.river.inputs import Inputs
-from rewarm.river.legs import BASE, LegPlan, last_rates, past
+from rewarm.river.legs import BASE, LegPlan, goes_on, last_rates, past
 from rewarm.river.own_text import add_samples
 from rewarm.river.scores import score, totals
 from rewarm.river.starts import merge, start_model
@@ -87,7 +87,7 @@ def _train_leg(
     optimizer = Optimizer(
         model, AdamWOptions(plan.weight_decay, plan.adam_betas, plan.adam_epsilon, plan.max_grad_norm)
     )
-    _inherit(run, leg, optimizer)
+    _inherit(run, planned, leg, optimizer)
     keepers = holding.begin(inputs, run, leg, model, hooks.tell_or_stop)
     rows = _rows(inputs, run, leg, passes)
     loop_leg = _loop_leg(inputs, run, leg, rows, last_rate, passes)
@@ -148,12 +148,13 @@ def _passes(plan: Plan, run: RunDirectory, leg: LegPlan, model: PreTrainedModel)
     return passes
 
 
-def _inherit(run: RunDirectory, leg: LegPlan, optimizer: Optimizer) -> None:
-    """Takes over optimizer state where the plan says so; the base has none."""
-    if leg.start != BASE:
-        last = run.finished()[leg.start]["steps"]
+def _inherit(run: RunDirectory, planned: list[LegPlan], leg: LegPlan, optimizer: Optimizer) -> None:
+    """Takes over optimizer state where the plan says so; the base has none, and a new adapter has none to take over."""
+    before = goes_on(planned, leg)
+    if before is not None:
+        last = run.finished()[before.name]["steps"]
         policy: Any = leg.policy
-        checkpoint.inherit(run.training(leg.start) / f"checkpoint-{last}", optimizer, policy)
+        checkpoint.inherit(run.training(before.name) / f"checkpoint-{last}", optimizer, policy)
 
 
 def _rows(inputs: Inputs, run: RunDirectory, leg: LegPlan, passes: Passes) -> StageRows:

@@ -7,6 +7,7 @@ from math import prod
 
 from torch import Tensor
 
+from rewarm.objectives.head_terms import HeadTerm
 from rewarm.retention import Keeper
 from rewarm.types import Batch
 
@@ -20,6 +21,11 @@ class Keepers:
     def pace(self, step: int) -> float:
         """What Adam's part of the update is scaled by."""
         return prod(keeper.pace(step) for keeper in self.held.values())
+
+    def terms(self, batch: Batch) -> tuple[HeadTerm, ...]:
+        """The terms of a micro-batch's loss that look at its logits."""
+        found = (keeper.term(batch) for keeper in self.held.values())
+        return tuple(term for term in found if term is not None)
 
     def losses(self, batch: Batch, scale: float) -> None:
         """Adds the gradients of further losses of a micro-batch."""

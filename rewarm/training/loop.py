@@ -137,16 +137,20 @@ def _from(rows: StageRows, step: int) -> Iterator[list[Batch]]:
 
 
 def _accumulate(objective: Objective, keepers: Keepers, batches: list[Batch], precision: torch.dtype) -> Tensor:
-    """Gradients of the mean loss over all targets of the step: sum over tokens / count, never a mean of means."""
+    """Gradients of the mean loss over all targets of the step: sum over tokens / count, never a mean of means.
+
+    What comes back is the cross-entropy alone, so that the losses of runs with and without further terms compare.
+    """
     num_targets = sum(batch.num_targets for batch in batches)
     device = objective.model.device
     total = torch.zeros((), dtype=torch.float64, device=device)
     scale = 1 / max(1, num_targets)
     for batch in batches:
         with torch.autocast(device.type, precision, enabled=precision != torch.float32):
-            loss = objective.loss_sum(batch, scale)
+            terms = keepers.terms(batch)
+            loss = objective.loss_sum(batch, scale, terms)
         loss.backward()
-        total += loss.detach()
+        total += loss.detach() - scale * sum(term.value for term in terms)
         with torch.autocast(device.type, precision, enabled=precision != torch.float32):
             keepers.losses(batch, scale)
     return total

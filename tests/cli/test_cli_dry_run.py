@@ -55,7 +55,9 @@ def test_a_plan_that_was_never_run(verb: str, cli: Any, write_plan: WritePlan, t
     untouched()
 
 
-@pytest.mark.parametrize("arguments", [["run", "plan.yaml"], ["prepare", "plan.yaml"], ["report", "run"]])
+@pytest.mark.parametrize(
+    "arguments", [["run", "plan.yaml"], ["prepare", "plan.yaml"], ["report", "run"], ["merge", "run"]]
+)
 def test_a_run_that_is_finished(arguments: list[str], cli: Any, finished: Path, untouched: Any) -> None:
     untouched(finished.parent)
     word, name = arguments

@@ -69,6 +69,22 @@ def test_joint_names_an_old_corpus_that_is_also_learned_once(make_values: MakeVa
     assert {portion.corpus: portion.weight for portion in control.stages[0].data} == {"law": 512, "old": 1536 + 2048}
 
 
+def test_a_mixture_that_replays_goes_with_the_replay(make_values: MakeValues) -> None:
+    """2048 new tokens with as many old ones as two epochs of 3 and 1 for each new one: 3 x 2048 in all."""
+    mixture = {"type": "mix-review", "amount": 3, "decay": 1 / 3, "epochs": 2}
+    stage = {"data": "law", "replay": {"from": "old"}, "mixture": mixture}
+    plan = from_values(make_values([{**stage, "name": "a"}, {**stage, "name": "b"}]))
+    assert from_values(plan.resolved()) == plan
+    for word, tokens in (("new-only", 2048), ("joint", 8192), ("same-data", 6144)):
+        control = control_plan(plan, word)
+        assert control is not None
+        for one in control.stages:
+            assert (one.replay, one.mixture.described(), one.tokens) == (None, {"type": "fixed"}, tokens)
+    alone = control_plan(plan, "alone")
+    assert alone is not None
+    assert (alone.stages[0].replay, alone.stages[0].mixture) == (plan.stages[1].replay, plan.stages[1].mixture)
+
+
 def test_same_data_is_the_same_schedule_on_old_text(plan: Plan) -> None:
     control = made(plan, "same-data")
     assert [[portion.corpus for portion in stage.data] for stage in control.stages] == [["old"], ["old"]]

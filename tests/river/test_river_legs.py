@@ -120,3 +120,44 @@ def test_a_policy_without_a_state_to_act_on_is_said(planned: Callable[..., list[
     )
     (remark,) = remarks(found)
     assert remark.startswith("stage-1-a starts from the base, which has no optimizer state")
+
+
+# 3 old tokens per new one, then 1: twice as many as new ones.
+MIX: dict[str, Any] = {"type": "mix-review", "amount": 3, "decay": 1 / 3, "epochs": 2}
+
+
+@pytest.mark.parametrize(("budget", "steps"), [({"tokens": 1024}, 12), ({"tokens": None, "epochs": 2}, 23)])
+def test_a_mixture_may_decide_what_is_replayed(
+    planned: Callable[..., list[LegPlan]], budget: dict[str, Any], steps: int
+) -> None:
+    """The budget counts new tokens; as 2 epochs of 1000 of code it is 2000 of them, with 4000 old ones: 23.4 steps."""
+    stage = {"name": "a", "data": "code", "replay": {"from": "old"}, "mixture": MIX, "release": {"tokens": 512}}
+    trunk, branch = planned({**stage, **budget})
+    assert dict(trunk.shares) == pytest.approx({"code": 1 / 3, "old": 2 / 3})
+    assert list(trunk.shares)[-1] == trunk.replayed == "old"
+    assert trunk.steps == steps
+    assert trunk.mixture.described() == MIX
+    assert branch.mixture.described() == {"type": "fixed"}
+
+
+@pytest.mark.parametrize(
+    ("stage", "reason"),
+    [
+        ({}, r"stage 'a': mixture 'mix-review' replays old text. Say which"),
+        ({"replay": {"from": "old", "share": 0.05}}, r"replays 2 tokens for each new one, 66.7%.* Leave share out of"),
+        ({"replay": {"from": "old", "share": 2 / 3, "mode": "additive"}}, r"Leave mode and share out of the stage's"),
+        ({"replay": {"from": "law"}}, r"cannot replay 'law', which the stage learns too"),
+        ({"replay": {"from": "old"}, "tokens": None, "epochs": 1}, r"counts 2 epochs, and the stage's budget is 1"),
+    ],
+)
+def test_what_contradicts_the_mixture_is_refused(
+    planned: Callable[..., list[LegPlan]], stage: dict[str, Any], reason: str
+) -> None:
+    with pytest.raises(UserError, match=reason):
+        planned({"name": "a", "data": "law", "mixture": MIX, **stage})
+
+
+def test_all_the_passes_that_are_allowed_are_allowed(planned: Callable[..., list[LegPlan]]) -> None:
+    """One pass over 4000 tokens is 15.6 steps, and 16 whole ones are 4096 tokens."""
+    (leg,) = planned({"name": "a", "data": "law", "tokens": None, "epochs": 1, "max_epochs": 1})
+    assert leg.steps == 16

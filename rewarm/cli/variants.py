@@ -1,0 +1,103 @@
+"""What `rewarm compare` does with a plan: variants of it, beside learning rates and random controls."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rewarm.cli.verb import WRONG, Answer, Manner, table
+from rewarm.cli.watcher import Watcher
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
+    from rewarm.report.arms import Comparison
+    from rewarm.river.outlook import Outlook
+
+
+def compare_variants(
+    manner: Manner, file: Path, vary: Sequence[str], rates: str, runs: tuple[int, bool], output: Path | None
+) -> Answer:
+    """Compares variants of the plan in `file`, or says with --dry-run what that would take. `runs`: how many seeds, and
+    whether to tune."""
+    from rewarm.launch import tune as tune_process
+    from rewarm.plan import load
+    from rewarm.river.variants import arms, parse_vary
+
+    plan, (seeds, tune) = load(file), runs
+    found = arms(plan, parse_vary(vary), _factors(rates))
+    if manner.dry_run:
+        from rewarm.river.outlook import outlook
+
+        return _foreseen(outlook(plan, found, seeds, output, tune, timed=True))
+    tune_process()
+    with Watcher(manner) as watcher:
+        from rewarm.river.comparison import compare, default_output
+        from rewarm.river.outlook import outlook
+
+        outlook(plan, found, seeds, output, tune).refuse()
+        comparison = compare(plan, found, seeds, watcher.hooks(), output, tune)
+    return _told(comparison, output or default_output(plan))
+
+
+def _factors(text: str) -> list[float]:
+    from rewarm.types import UserError
+
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise UserError(f"--learning-rates '{text}': give factors of the plan's own, such as 0.25,0.5,1,2") from None
+
+
+def _foreseen(found: Outlook) -> Answer:
+    from rewarm.quantities import clock, short, size
+
+    arms = table("arm", "is", "steps", "tokens", "runs", "finished", title="Arms")
+    words = {"sweep": "learning rate", "variant": "variant", "control": "random control"}
+    for arm in found.arms:
+        arms.add_row(
+            arm.name, words[arm.kind], f"{arm.steps:,}", short(arm.tokens), str(arm.runs), str(arm.finished)
+        )  # fmt: skip
+    lines = [f"{found.runs} runs, of which {found.finished} have finished, in {found.output}"]
+    for need in found.needs:
+        of = ", ".join(f"{name} {size(count)}" for name, count in need.parts.items())
+        lines.append(f"{need.what}: about {size(need.needed)} of {size(need.available)} {need.word} ({of})")
+    if found.seconds:
+        times = ", ".join(f"{name} {clock(part)}" for name, part in found.seconds.items())
+        lines.append(
+            f"time: about {clock(sum(found.seconds.values()))} at the pace of plain training ({times}); {found.how}"
+        )
+    parts: list[RenderableType] = [arms, "", *lines, *(f"note: {warning}" for warning in found.warnings)]
+    faults = found.faults()
+    return Answer(found.described(), parts, WRONG, " ".join(faults)) if faults else Answer(found.described(), parts)
+
+
+def _told(found: Comparison, output: Path) -> Answer:
+    from rewarm.report.arms import AGAINST, LEGEND, reading
+
+    page = output / "comparison.html"
+    values = {
+        "output": str(output),
+        "report": str(page),
+        "reading": reading(found),
+        # Through JSON: it writes an unbounded interval as a word.
+        "comparison": json.loads(found.model_dump_json()),
+    }
+    notes = [f"note: {note}" for note in found.notes]
+    return Answer(values, [_table(found), reading(found), LEGEND, AGAINST, *notes, f"Page: {page}"])
+
+
+def _table(found: Comparison) -> Table:
+    from rewarm.quantities import short
+    from rewarm.report.arms import against, measured
+
+    shown = table("arm", "old text", "new text", "against the rates", "new tokens", "cost")
+    for column in shown.columns[1:3]:
+        column.no_wrap = True
+    for arm in found.arms:
+        cells = ["\n".join(cell) for cell in (measured(arm.old), measured(arm.new), against(arm))]
+        shown.add_row(arm.name, *cells, short(arm.runs[0].new_tokens), f"{arm.cost:.2f}x")
+    return shown

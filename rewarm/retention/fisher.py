@@ -1,0 +1,62 @@
+"""Gradients of the causal loss on the side, and the mean of their squares: the diagonal of the Fisher information.
+
+It is the empirical Fisher: the targets are the text's own, not drawn from the model. On text that the model sampled
+itself (`self`) the two agree but for the temperature.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from rewarm.objectives.causal import Objective
+from rewarm.retention.penalty import trainable
+from rewarm.types import Batch
+
+
+class LossGradients:
+    """Gradients for the parameters that train, which leave no trace: not in `.grad`, the mode or random numbers.
+
+    Passes are made in evaluation mode: a gradient that is kept or compared should not hold one draw of dropout.
+    """
+
+    def __init__(self, model: PreTrainedModel, precision: torch.dtype) -> None:
+        self.objective = Objective(model)
+        self.parameters = trainable(model)
+        self.precision = precision
+
+    def of(self, batch: Batch, scale: float) -> list[Tensor | None]:
+        """Of `scale` x the nats summed over the batch's targets, in the parameters' order; None where it has none."""
+        model = self.objective.model
+        was_training, kind = model.training, model.device.type
+        model.eval()
+        try:
+            with torch.autocast(kind, self.precision, enabled=self.precision != torch.float32):
+                loss = self.objective.loss_sum(batch, scale)
+            return list(torch.autograd.grad(loss, list(self.parameters.values()), allow_unused=True))
+        finally:
+            model.train(was_training)
+
+
+def fisher(
+    model: PreTrainedModel, samples: Iterable[Batch], precision: torch.dtype, done: Callable[[int], None]
+) -> dict[str, Tensor]:
+    """The mean over samples of the squared gradient of each sample's mean loss per target, by parameter.
+
+    A sample is a batch of one row. The square of a batch's gradient is another quantity: gradients of different signs
+    cancel in it, and it shrinks with the batch, so that a strength tuned for one batch size means nothing at another.
+    `done` is told how many samples there were.
+    """
+    gradients = LossGradients(model, precision)
+    sums = {name: torch.zeros_like(parameter) for name, parameter in gradients.parameters.items()}
+    count = 0
+    for sample in samples:
+        for total, gradient in zip(sums.values(), gradients.of(sample, 1 / max(1, sample.num_targets)), strict=True):
+            if gradient is not None:
+                total.addcmul_(gradient, gradient)
+        count += 1
+        done(count)
+    return {name: total.div_(max(1, count)) for name, total in sums.items()}

@@ -1,0 +1,47 @@
+"""A second set of the weights that train, kept beside them and saved with them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from rewarm.retention import Keeper, Tensors
+from rewarm.retention.penalty import copies, trainable
+
+
+class Shadow(Keeper):
+    """`held` is a copy, by name, of the weights as the leg starts; a method moves it and the weights on."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self.held = copies(model)
+        self.weights: list[Tensor] = list(trainable(model).values())
+        self.reached = 1.0 if self.held else 0.0
+
+    @torch.no_grad()
+    def draw_near(self, share: float) -> None:
+        """Moves what is held the given share of the way to the weights."""
+        torch._foreach_lerp_(list(self.held.values()), self.weights, share)
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        """Makes the weights what is held."""
+        torch._foreach_copy_(self.weights, list(self.held.values()))
+
+    def state(self) -> Tensors:
+        """What is held."""
+        return self.held
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Goes on from what was held."""
+        for name, value in self.held.items():
+            value.copy_(state[name])
+
+    @torch.no_grad()
+    def readings(self) -> dict[str, float]:
+        """The Euclidean distance of the weights from what is held."""
+        pairs = zip(self.weights, self.held.values(), strict=True)
+        away = [torch.linalg.vector_norm(weight - held) for weight, held in pairs]
+        return {"distance": float(torch.linalg.vector_norm(torch.stack(away)))}
