@@ -54,9 +54,9 @@ class Scene:
 class Keeper:
     """What a method does while a leg trains. A hook does nothing unless a method overrides it.
 
-    In the order of a step: `term`, then `loss`, once per micro-batch, `gradients` once all are there and before they are clipped,
-    `before_update`, the optimizer's update at `pace` times the schedule's rate, `update`. `finish` comes once, after
-    the last step, and may replace the weights.
+    In the order of a step: `term` and then `loss` once per micro-batch, `gradients` once all are there and before they
+    are clipped, `before_update`, the optimizer's update at `pace` times the schedule's rate, `update`. `finish` comes
+    once, after the last step, and may replace the weights.
 
     `reached` is the share of the trainable parameters that the method acts on directly; None for one that acts through
     a loss or on the learning rate.

@@ -42,13 +42,14 @@ class DAS(Retention):
     protects anything. `norm: paper` also protects the units that matter least.
 
     With `contrast` above 0 (the paper: 1) the loss has its contrastive term, averaged over the documents of a
-    micro-batch: three more passes, forward and backward, so that a step takes about four times as long.
+    micro-batch, whose other documents are the negatives: three more passes, forward and backward.
     """
 
     paper: ClassVar[str] = "arXiv 2302.03241"
     cost: ClassVar[str] = (
-        "one copy of the layers' weights, two passes over them per step; per stage, a forward and backward pass over "
-        "`rows` rows (three times that in the first with dropout); with contrast, steps four times as long"
+        "one copy of the layers' weights and two passes over them per step; per stage a forward and backward pass over "
+        "`rows` rows, and about three times that more in the first for dropout; with contrast, steps take 3 to 4 times "
+        "as long"
     )
     copies: ClassVar[float] = 1.0
     sweep: ClassVar[Mapping[str, Sequence[Any]]] = {"norm": ("one-sided", "paper", "rank")}

@@ -18,7 +18,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import PreTrainedModel
 
+from rewarm.objectives.attention import NAME
 from rewarm.objectives.causal import Objective
+from rewarm.objectives.documents import document_bounds
 from rewarm.retention import Scene, Tensors
 from rewarm.retention.units import Units
 from rewarm.tokens.packing import NO_TARGET
@@ -69,12 +71,16 @@ def _drop_output(probability: float, module: nn.Module, inputs: tuple[Any, ...],
 
 
 def inputs_of(model: PreTrainedModel, batch: Batch) -> dict[str, Any]:
-    """What a model is called with for packed rows: it keeps documents apart by their positions."""
-    return {
+    """What a model is called with for packed rows, documents kept apart."""
+    found: dict[str, Any] = {
         "input_ids": batch.tokens_BT.to(model.device),
         "position_ids": batch.positions_BT.to(model.device),
         "use_cache": False,
     }
+    # Any other attention makes a mask over pairs of positions from the positions alone, which is slower.
+    if model.config._attn_implementation == NAME:
+        found["attention_mask"] = document_bounds(batch.positions_BT).to(model.device)
+    return found
 
 
 def importance(

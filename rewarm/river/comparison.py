@@ -21,6 +21,7 @@ from rewarm.report.result import Result, read
 from rewarm.river.arm_rows import Finished, arm_rows, check_alike, seed_run
 from rewarm.river.directory import RunDirectory
 from rewarm.river.inputs import Inputs, make_tokenizer
+from rewarm.river.jobs import side_by_side
 from rewarm.river.run import run
 from rewarm.river.starts import base_model
 from rewarm.river.train import Hooks
@@ -74,12 +75,14 @@ def compare(
     hooks: Hooks | None = None,
     output: Path | None = None,
     tune: bool = False,
+    jobs: int = 1,
 ) -> Comparison:
     """Trains and scores what is not yet there, and returns the comparison; its JSON and page lie in `output`.
 
     `arms` are those of `variants.arms`; random controls are added. With `tune`, each method first tries the values of
-    its `sweep` on a seed of its own, and the best goes on. UserError when the plan or the input is wrong or `output`
-    holds another comparison, Stopped when the hooks ask to stop, StorageError when a write fails.
+    its `sweep` on a seed of its own, and the best goes on. `jobs` runs at a time share the machine. UserError when the
+    plan or the input is wrong or `output` holds another comparison, Stopped when the hooks ask to stop, StorageError
+    when a write fails, RuntimeError when one of several runs at a time does.
     """
     hooks, root = hooks or Hooks(), output or default_output(plan)
     check(plan, arms, seeds)
@@ -89,12 +92,13 @@ def compare(
         base = _shared_base(plan, directory, hooks)
         if directory.recorded("started") is None:
             directory.record("started", seeds=seeds)
-        work = _Work(plan, root, base, hooks, count(arms, seeds, tune))
+        work = _Work(plan, root, base, hooks, count(arms, seeds, tune), jobs)
         tried: list[Tried] = []
         chosen = _tuned(work, arms, tried) if tune else list(arms)
         every = with_controls(chosen)
         check(plan, every, seeds)
         runs: Runs = {arm.name: [] for arm in every}
+        work.ahead([(arm, seed) for seed in range(1, seeds + 1) for arm in every])
         # A seed of every arm before the next seed: what slows the machine for a while then slows all of them.
         for seed in range(1, seeds + 1):
             for arm in every:
@@ -141,7 +145,15 @@ class _Work:
     base: str | None
     hooks: Hooks
     total: int
+    jobs: int = 1
     number: int = 0
+
+    def ahead(self, runs: Sequence[tuple[Arm, int]]) -> None:
+        """Makes all of these runs side by side, so that `run` finds them finished; nothing for one job."""
+        if self.jobs > 1:
+            plans = [run_plan(self.plan, arm, seed, self.root, self.base) for arm, seed in runs]
+            left = [plan for plan in plans if finished(plan) is None]
+            side_by_side(left, self.jobs, self.hooks.tell, self.hooks.stop)
 
     def run(self, arm: Arm, seed: int) -> Finished:
         """One run: read where it has finished, otherwise made or gone on with."""
@@ -175,6 +187,8 @@ def _tuned(work: _Work, arms: Sequence[Arm], tried: list[Tried]) -> list[Arm]:
         found = seed_run(work.run(arm, TUNING_SEED))
         return Point(found.old, found.new)
 
+    every = [arm for arm in arms if arm.kind == "sweep"] + [one for found in candidates.values() for one in found]
+    work.ahead([(arm, TUNING_SEED) for arm in every])
     sweep = [measured(arm) for arm in arms if arm.kind == "sweep"]
     chosen: dict[str, Arm] = {}
     for arm in arms:

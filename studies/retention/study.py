@@ -1,6 +1,6 @@
 """Which retention methods beat a lower learning rate? Two domains after a base of old books, one sweep for each method.
 
-    python studies/retention/study.py DATA OUTPUT --base FOLDER [--tokens 250k] [--seeds 3] [--only NAME,NAME]
+    python studies/retention/study.py DATA OUTPUT --base FOLDER [--tokens 160k] [--seeds 3] [--jobs 2]
 
 DATA is a folder with `base/classic_books_en.jsonl.zst`, `domains/legal_us_code.jsonl.zst` and
 `domains/biology_openstax.jsonl.zst`; FOLDER is a base trained on the books (`studies/river.py` trains one into
@@ -51,9 +51,9 @@ def plan(data: Path, output: Path, base: Path, tokens: str) -> Plan:
             "prepared_dir": str(output / "prepared"),
             "old_corpus": "books",
             "seq_len": 256,
-            "batch_tokens": 4096,
-            "eval_tokens": 40_000,
-            "precision": "fp32",
+            "batch_tokens": 2048,
+            "eval_tokens": 25_000,
+            "precision": "bf16",
             "compile": False,
             "corpora": {
                 "books": OLD | {"path": str(data / "base/classic_books_en.jsonl.zst")},
@@ -86,8 +86,9 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("output", type=Path)
     parser.add_argument("--base", type=Path, required=True)
-    parser.add_argument("--tokens", default="250k")
+    parser.add_argument("--tokens", default="160k")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--jobs", type=int, default=2, help="Runs at a time.")
     parser.add_argument("--only", default="", help="Parts of names of arms, comma-separated; the sweep always runs.")
     options = parser.parse_args()
     tune()
@@ -98,7 +99,9 @@ def main() -> None:
         if done == total:
             print(label, unit, flush=True)
 
-    comparison = compare(plain, chosen(plain, only), options.seeds, Hooks(tell=tell), options.output, tune=True)
+    comparison = compare(
+        plain, chosen(plain, only), options.seeds, Hooks(tell=tell), options.output, tune=True, jobs=options.jobs
+    )
     for arm in comparison.arms:
         standing = arm.standing.verdict if arm.standing else "sweep"
         print(f"{arm.name:<44} old {arm.old.point:+.4f} new {arm.new.point:+.4f} cost {arm.cost:.2f} {standing}")

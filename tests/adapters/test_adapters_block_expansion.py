@@ -41,7 +41,7 @@ def test_one_expansion_serves_the_run() -> None:
         ("gpt2", ["attn.c_proj.bias", "attn.c_proj.weight", "mlp.c_proj.bias", "mlp.c_proj.weight"]),
         ("gpt-neox", ["attention.dense.bias", "attention.dense.weight", "mlp.dense_4h_to_h.bias",
                       "mlp.dense_4h_to_h.weight"]),
-        ("olmo2", ["post_attention_layernorm.weight", "post_feedforward_layernorm.weight"]),
+        ("olmo2", ["mlp.down_proj.weight", "self_attn.o_proj.weight"]),
     ],
 )  # fmt: skip
 def test_both_outputs_are_0_and_the_rest_is_a_copy(kind: str, zeros: list[str], make_tiny: Make) -> None:
@@ -76,26 +76,6 @@ def test_all_may_train(make_tiny: Make) -> None:
     assert all(parameter.requires_grad for parameter in model.parameters())
 
 
-def test_a_norm_behind_a_branch_gives_0_whether_its_weight_is_a_factor_or_added_to_1(make_tiny: Make) -> None:
-    """In place of the projections, whose least output it would scale up to full strength."""
-    model = make_tiny("gemma2")
-    BlockExpansion(blocks=1).attach(model, 0)
-    new = model.model.layers[2]
-    for norm in (new.post_attention_layernorm, new.post_feedforward_layernorm):
-        assert torch.equal(norm.weight, torch.full((32,), -1.0))
-    assert new.self_attn.o_proj.weight.any()
-    assert new.mlp.down_proj.weight.any()
-
-
-def test_the_first_step_moves_the_model_little(family: str, make_tiny: Make, fit: Make, logits: Make) -> None:
-    """After one step of Adam at 0.01, no logit has moved by a tenth of their spread, in any family."""
-    plain, model = logits(make_tiny(family)), make_tiny(family)
-    BlockExpansion().attach(model, 0)
-    fit(model, steps=1)
-    moved = float((logits(model) - plain).abs().max())
-    assert 0 < moved < 0.1 * float(plain.max() - plain.min())
-
-
 def test_what_would_not_stay_equal_is_refused(make_tiny: Make) -> None:
     with pytest.raises(UserError, match="blocks 3 are more than the model's 2 layers"):
         BlockExpansion(blocks=3).attach(make_tiny("llama"), 0)
@@ -104,8 +84,7 @@ def test_what_would_not_stay_equal_is_refused(make_tiny: Make) -> None:
         layer.mlp = torch.nn.Linear(32, 32)  # a branch whose last product has no name that is known
     with pytest.raises(UserError, match="do not begin as the identity"):
         BlockExpansion().attach(model, 0)
-    for layer in model.model.layers:
-        layer.self_attn.register_module("o_proj", None)
+    model.model.layers[0].self_attn.register_module("o_proj", None)
     with pytest.raises(UserError, match="no output projection is known in the layers of LlamaForCausalLM"):
         _identity(model.model.layers[0], model)
 

@@ -9,13 +9,16 @@ from typing import Any
 import pytest
 import torch
 from peft import LoraConfig, inject_adapter_in_model
+from safetensors.torch import load_file
 from torch import Tensor
 
 from rewarm.models.load import weights_hash
+from rewarm.plan import from_values
 from rewarm.retention import Scene, Tensors
 from rewarm.retention.contrast import contrast, document_means
 from rewarm.retention.das import DAS
 from rewarm.retention.units import find_units, masks
+from rewarm.river.run import run
 from rewarm.training import activations, journal
 from rewarm.training.leg import Leg
 from rewarm.types import Batch, UserError
@@ -203,18 +206,18 @@ def test_the_contrast_by_hand() -> None:
     assert float(contrast(full, full.flip(0), -full, 0.05)) > 10  # views of different documents are no pair
 
 
-def test_the_contrast_is_weighted_by_targets_and_shapes_the_weights(
-    leg: Leg, make_tiny: Make, make_scene: Make
-) -> None:
+def test_the_contrast_is_weighted_by_targets_and_shapes_the_weights(make_tiny: Make, make_scene: Make) -> None:
+    """A micro-batch with a quarter of the step's eight targets counts a quarter of its contrast."""
     model = make_tiny("llama").train()
     (batch,) = make_scene(model).rows("new", 1)
     found = []
-    for options in (DAS(contrast=1.0), DAS(contrast=0.5)):
+    for options, targets in ((DAS(contrast=1.0), 8), (DAS(contrast=0.5), 8), (DAS(contrast=1.0), 2)):
         torch.manual_seed(0)
         keeper = options.keeper(make_scene(model), every_second(model, 0.9))
-        found.append(keeper.loss(batch, 0.25 / batch.num_targets))
-    assert float(found[0].detach()) == pytest.approx(2 * float(found[1].detach()))
-    assert float(found[0].detach()) > 0
+        found.append(keeper.loss(dataclasses.replace(batch, num_targets=targets), 1 / 8))
+    values = [float(loss.detach()) for loss in found]
+    assert values[0] > 0
+    assert values[1:] == pytest.approx([values[0] / 2, values[0] / 4])
     found[0].backward()
     assert float(model.model.layers[0].self_attn.q_proj.weight.grad.abs().sum()) > 0
     assert DAS().keeper(make_scene(model), every_second(model, 0.9)).loss(batch, 1.0) is None
@@ -236,3 +239,20 @@ def test_the_contrast_is_the_same_where_layers_recompute(make_tiny: Make, make_s
         assert model.model.layers[0].gradient_checkpointing == recomputing
         gradients.append(model.model.layers[0].mlp.down_proj.weight.grad)
     assert torch.equal(gradients[0], gradients[1])
+
+
+def test_a_run_hands_importance_from_stage_to_stage(scratch_plan: Make, tmp_path: Any) -> None:
+    values = scratch_plan(old_corpus="old", watch=["old"])
+    (first,) = values["stages"]
+    held = {"type": "das", "rows": 4, "general": "text"}
+    stages = [{**first, "name": name, "tokens": 512, "retention": held} for name in ("spring", "autumn")]
+    run(from_values({**values, "stages": stages}))
+    spring_measured, spring_left, autumn_measured, autumn_left = (
+        load_file(tmp_path / "run" / "training" / leg / "kept" / f"das-{what}.safetensors")
+        for leg in ("stage-1-spring", "stage-2-autumn")
+        for what in ("measured", "left")
+    )
+    assert all(torch.equal(autumn_measured[name], spring_left[name]) for name in spring_left)
+    assert all((spring_left[name] >= spring_measured[name]).all() for name in spring_left)
+    assert all((autumn_left[name] >= spring_left[name]).all() for name in spring_left)
+    assert any((autumn_left[name] > spring_left[name]).any() for name in spring_left)

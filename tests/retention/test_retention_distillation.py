@@ -52,7 +52,8 @@ def test_a_student_that_is_the_teacher_has_nothing_to_learn(
     model = make_tiny(family)
     kl, slopes, _ = passed(model, make_scene(model, family), batch_of(leg), on="all", top_k=top_k)
     assert abs(kl) < tolerance
-    assert max(float(slope.abs().max()) for slope in slopes.values()) < 1e-4 if top_k else 1e-6
+    largest = max(float(slope.abs().max()) for slope in slopes.values())
+    assert largest < (1e-4 if top_k else 1e-6)
 
 
 def test_the_term_is_torchs_through_every_model(family: str, leg: Leg, make_tiny: Make, make_scene: Make) -> None:
@@ -70,7 +71,7 @@ def test_the_term_is_torchs_through_every_model(family: str, leg: Leg, make_tiny
     (0.5 * expected).backward()
     assert kl == pytest.approx(float(expected.detach()), rel=1e-4)
     for name, parameter in model.named_parameters():
-        assert torch.allclose(slopes[name], parameter.grad, rtol=1e-3, atol=1e-5), name
+        assert float((slopes[name] - parameter.grad).norm()) < 1e-3 * float(parameter.grad.norm()) + 1e-7, name
 
 
 @pytest.mark.parametrize("top_k", [None, 400])

@@ -121,7 +121,7 @@ def test_columns_without_weight_are_a_gate_of_zero(model: Any) -> None:
 
 
 def test_every_layer_has_its_units_and_biases_go_with_rows(make_tiny: Make) -> None:
-    """GPT-2 of width 32: c_attn 32 x 96 and 96, c_proj's columns 32 x 32; c_fc 32 x 128 and 128; c_proj 128 x 32, 32."""
+    """GPT-2 of width 32: c_attn 32 x 96 and 96, c_proj 32 x 32 by columns; c_fc 32 x 128, 128; c_proj 128 x 32, 32."""
     units = find_units(make_tiny("gpt2"))
     assert [(some.name, some.count) for some in units] == [
         ("heads.0", 4), ("neurons.0", 128), ("outputs.0", 32), ("heads.1", 4), ("neurons.1", 128), ("outputs.1", 32),
