@@ -20,7 +20,20 @@ from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 from rewarm.kinds import corpus_options
 from rewarm.methods import Faults, Method, Options, build, checked, nearest
 from rewarm.quantities import Count, PositiveCount, Share
-from rewarm.stages import NEW, OLD, SELF, Name, Portion, Release, Replay, Stage, by_corpus, parse_name, repeated
+from rewarm.stages import (
+    NEW,
+    OLD,
+    REPLAYED,
+    SELF,
+    Name,
+    Portion,
+    Release,
+    Replay,
+    Stage,
+    by_corpus,
+    parse_name,
+    repeated,
+)
 from rewarm.types import UserError
 
 Control = Literal["base", "new-only", "joint", "same-data", "alone"]
@@ -200,7 +213,12 @@ def _unknown_texts(plan: Plan) -> list[str]:
                     f"stage '{stage.name}' retention reads old text, and the plan names none: set old_corpus to a "
                     "corpus that stands for what the model knows, or give the stage a replay"
                 )
-            elif text not in (OLD, NEW, SELF, *plan.corpora):
+            elif text == REPLAYED and stage.replay is None:
+                problems.append(
+                    f"stage '{stage.name}' retention acts on replayed rows, and the stage replays nothing: give it a "
+                    "replay (from: a corpus, or self), or choose options that act on new text"
+                )
+            elif text not in (OLD, NEW, SELF, REPLAYED, *plan.corpora):
                 problems.append(
                     f"stage '{stage.name}' retention reads '{text}', which is not in corpora. "
                     f"{nearest(text, [OLD, NEW, SELF, *plan.corpora])}"

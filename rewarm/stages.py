@@ -12,8 +12,9 @@ from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 from rewarm.methods import Method, Options, build
 from rewarm.quantities import Count, PositiveCount, Share
 
-OLD, NEW, SELF = "old", "new", "self"
-"""Words for text: the plan's `old_corpus` (or what the stage replays), the stage's own data, samples of the model."""
+OLD, NEW, SELF, REPLAYED = "old", "new", "self", "replay"
+"""Words for text: the plan's `old_corpus` (or what the stage replays), the stage's own data, samples of the model, and
+rows of the stage's batches that are replay."""
 
 
 def parse_name(value: Any) -> str:

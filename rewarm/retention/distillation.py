@@ -24,8 +24,9 @@ from rewarm.objectives.head_terms import HeadTerm
 from rewarm.retention import Keeper, Retention, Scene, Tensors
 from rewarm.retention.teacher import Largest, Teacher, Teaching
 from rewarm.retention.teacher_cache import Kind, TeacherCache
+from rewarm.stages import REPLAYED
 from rewarm.tokens.packing import NO_TARGET
-from rewarm.types import Batch, UserError
+from rewarm.types import Batch
 
 
 class Distillation(Retention):
@@ -70,6 +71,11 @@ class Distillation(Retention):
         """No teacher."""
         return cls(strength=0.0)
 
+    def texts(self) -> tuple[str, ...]:
+        """Replayed rows, where the options act on them."""
+        needs = self.strength and (self.on == "replay" or self.labels == "new")
+        return (REPLAYED,) if needs else ()
+
     def measure(self, scene: Scene) -> Tensors:
         """The digest of the teacher's weights, which names its cache."""
         if self.top_k is None or self.strength == 0:
@@ -78,12 +84,7 @@ class Distillation(Retention):
         return {"teacher": torch.from_numpy(np.frombuffer(bytes.fromhex(digest), np.uint8).copy())}
 
     def keeper(self, scene: Scene, measured: Mapping[str, Tensor]) -> Keeper:
-        """The term. UserError when it needs replay and the stage has none."""
-        if self.strength and not scene.replayed and (self.on == "replay" or self.labels == "new"):
-            raise UserError(
-                f"distillation with on: {self.on} and labels: {self.labels} acts on rows of replay, and this stage "
-                "replays nothing. Give the stage a replay (from: a corpus, or self), or set on: new and labels: all"
-            )
+        """The term."""
         return Distilling(self, scene, self._teacher(scene), measured)
 
     def _teacher(self, scene: Scene) -> Teacher:

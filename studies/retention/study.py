@@ -27,7 +27,7 @@ RETENTION: tuple[Any, ...] = (
     "l2-sp",
     "ewc",
     "recadam",
-    "distillation",
+    {"type": "distillation", "on": "new"},
     "das",
     {"type": "das", "contrast": 1.0},
     "reptile",
@@ -37,7 +37,7 @@ RETENTION: tuple[Any, ...] = (
     "lr-adjust",
 )
 ADAPTERS: tuple[Any, ...] = ("lora", "block-expansion", "k-adapter", "modular")
-REPLAYED: tuple[Any, ...] = ("l2-sp", {"type": "distillation", "on": "replay"})
+REPLAYED: tuple[Any, ...] = ("l2-sp", "distillation")
 REPLAYS = tuple({"from": "books", "share": share} for share in (0.05, 0.25))
 
 

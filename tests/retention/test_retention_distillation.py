@@ -14,6 +14,7 @@ from torch.nn.functional import cross_entropy, kl_div
 
 from rewarm.models.load import weights_hash
 from rewarm.objectives.causal import Objective
+from rewarm.plan import from_values
 from rewarm.retention import Scene
 from rewarm.retention.distillation import Distillation
 from rewarm.tokens.packing import NO_TARGET
@@ -213,12 +214,14 @@ def test_the_journal_holds_the_cross_entropy_alone(leg: Leg, make_tiny: Make, fi
     assert held[-1]["loss"] < held[0]["loss"] + 0.1  # 50 x the KL would be more
 
 
-def test_options_that_would_do_nothing_are_refused(make_tiny: Make, make_scene: Make) -> None:
-    nothing = make_scene(make_tiny("llama"), replayed=frozenset())
+def test_options_that_would_do_nothing_are_refused(scratch_plan: Make) -> None:
+    stage = scratch_plan()["stages"][0]
+    del stage["replay"]
     for options in ({"on": "replay"}, {"on": "all", "labels": "new"}):
-        with pytest.raises(UserError, match=r"this stage replays nothing. Give the stage a replay"):
-            Distillation(**options).keeper(nothing, {})
-    Distillation(on="new").keeper(nothing, {})
+        held = stage | {"retention": {"type": "distillation", **options}}
+        with pytest.raises(UserError, match=r"acts on replayed rows, and the stage replays nothing: give it a replay"):
+            from_values(scratch_plan(stages=[held]))
+    from_values(scratch_plan(stages=[stage | {"retention": {"type": "distillation", "on": "new"}}]))
     for options in ({"on": "new"}, {"strength": 0}, {"swap": True}):
         with pytest.raises(ValueError, match="labels: new"):
             Distillation(labels="new", **options)
