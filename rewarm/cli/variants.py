@@ -95,6 +95,7 @@ def _table(found: Comparison) -> Table:
     from rewarm.report.arms import against, measured
 
     shown = table("arm", "old text", "new text", "against the rates", "new tokens", "cost")
+    shown.columns[0].overflow = "fold"
     for column in shown.columns[1:3]:
         column.no_wrap = True
     for arm in found.arms:

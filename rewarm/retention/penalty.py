@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from rewarm.retention import Keeper, Scene
+from rewarm.types import UserError
 
 Anchor = Literal["start", "base", "random"]
 """Where weights are pulled to: where the stage starts, the untouched base, or (the control) the start permuted."""
@@ -25,7 +26,16 @@ def trainable(model: PreTrainedModel) -> dict[str, nn.Parameter]:
 
 
 def copies(model: PreTrainedModel, of: PreTrainedModel | None = None) -> dict[str, Tensor]:
-    """A copy, by name, of every parameter that trains in `model`; its values in `of`, where that has the parameter."""
+    """A copy, by name, of every parameter that trains in `model`; its values in `of`, where that has the parameter.
+
+    UserError when `of` has other layers, so that a name would mean another one there.
+    """
+    layers = [int(found.config.get_text_config().num_hidden_layers) for found in (model, of or model)]
+    if layers[0] != layers[1]:
+        raise UserError(
+            f"anchor 'base' cannot be had: the model has {layers[0]} layers, the base {layers[1]}, because an adapter "
+            "put layers between. Set anchor to start"
+        )
     values = dict((of or model).named_parameters())
     return {name: values[name].detach().clone() for name in trainable(model) if name in values}
 

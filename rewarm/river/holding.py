@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from safetensors.torch import load_file, save_file
@@ -20,7 +21,7 @@ from rewarm.plan import Plan
 from rewarm.retention import Retention, Scene
 from rewarm.river.directory import RunDirectory
 from rewarm.river.inputs import Inputs
-from rewarm.river.legs import BASE, SELF_CORPUS, LegPlan
+from rewarm.river.legs import SELF_CORPUS, LegPlan
 from rewarm.river.starts import base_model
 from rewarm.stages import NEW, OLD, SELF
 from rewarm.tokens.hashing import seed_of
@@ -41,14 +42,24 @@ def methods(leg: LegPlan) -> dict[str, Retention]:
     return found
 
 
-def begin(inputs: Inputs, run: RunDirectory, leg: LegPlan, model: PreTrainedModel, tell: Tell) -> Keepers:
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A leg of a run; `before` is the leg whose parameters it goes on training, if there is one."""
+
+    inputs: Inputs
+    run: RunDirectory
+    leg: LegPlan
+    before: LegPlan | None
+
+
+def begin(place: Place, model: PreTrainedModel, tell: Tell) -> Keepers:
     """The keepers of a leg, with `model` as the leg starts from it. What was measured before is read, not done again.
 
     UserError when a method that acts on parameters reaches none of them: it would do nothing without a word.
     """
-    held = {}
+    held, run, leg = {}, place.run, place.leg
     for name, method in methods(leg).items():
-        scene = _scene(inputs, run, leg, model, name, tell)
+        scene = _scene(place, model, name, tell)
         file = _kept(run, leg.name, name, "measured")
         started = time.perf_counter()
         measured = load_file(file) if file.is_file() else _written(file, method.measure(scene))
@@ -64,10 +75,11 @@ def begin(inputs: Inputs, run: RunDirectory, leg: LegPlan, model: PreTrainedMode
     return Keepers(held)
 
 
-def end(inputs: Inputs, run: RunDirectory, leg: LegPlan, model: PreTrainedModel, tell: Tell) -> None:
+def end(place: Place, model: PreTrainedModel, tell: Tell) -> None:
     """Keeps on disk what each method leaves to a next stage; `model` is the stage's final one."""
+    run, leg = place.run, place.leg
     for name, method in methods(leg).items():
-        scene = _scene(inputs, run, leg, model, name, tell)
+        scene = _scene(place, model, name, tell)
         measured = load_file(_kept(run, leg.name, name, "measured"))
         _written(_kept(run, leg.name, name, "left"), method.leave(scene, measured))
 
@@ -85,8 +97,11 @@ def _written(file: Path, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return dict(tensors)
 
 
-def _scene(inputs: Inputs, run: RunDirectory, leg: LegPlan, model: PreTrainedModel, method: str, tell: Tell) -> Scene:
-    plan, left = inputs.plan, _kept(run, leg.start, method, "left")
+def _scene(place: Place, model: PreTrainedModel, method: str, tell: Tell) -> Scene:
+    inputs, run, leg = place.inputs, place.run, place.leg
+    plan = inputs.plan
+    # By the names of parameters: with another adapter between, a name would mean another parameter.
+    left = _kept(run, place.before.name, method, "left") if place.before is not None else None
 
     def base() -> PreTrainedModel:
         loaded: PreTrainedModel = base_model(plan, inputs, run).eval().requires_grad_(False)
@@ -104,7 +119,7 @@ def _scene(inputs: Inputs, run: RunDirectory, leg: LegPlan, model: PreTrainedMod
         precision=choose_precision(plan.precision),
         steps=leg.steps,
         replayed=frozenset(number for number, name in enumerate(leg.shares) if name == leg.replayed),
-        before=load_file(left) if leg.start != BASE and left.is_file() else {},
+        before=load_file(left) if left is not None and left.is_file() else {},
         tell=tell,
     )
 

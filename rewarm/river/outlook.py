@@ -75,7 +75,11 @@ def outlook(
         arm.name: forecast(looked.plan_of(arm)) if arm.kind == "variant" else plain  # the rest only weighs otherwise
         for arm in every
     }
-    rows = [looked.row(arm, candidates[arm.name], forecasts[arm.name]) for arm in every]
+    rows = []
+    for arm in every:
+        tried = candidates[arm.control_of or arm.name]
+        named = [one for one in with_controls(tried) if one.kind == arm.kind] or [arm]
+        rows.append(looked.row(arm, named, len(candidates[arm.name]), forecasts[arm.name]))
     left = {row.name: row.runs - row.finished for row in rows}
     return Outlook(
         output=str(root),
@@ -105,19 +109,19 @@ class _Looked:
         base = str(folder) if isinstance(self.plan.base, Scratch) and folder.is_dir() else None
         return run_plan(self.plan, arm, seed, self.root, base)
 
-    def row(self, arm: Arm, tried: Sequence[Arm], found: Forecast) -> ArmOutlook:
-        """What is known of an arm, of which the values `tried` are tuned first."""
-        swept = arm.kind == "sweep" and self.tuning
+    def row(self, arm: Arm, named: Sequence[Arm], tried: int, found: Forecast) -> ArmOutlook:
+        """What is known of an arm. `named` are the arms that may become it, of which the first `tried` are tuned."""
+        tuned = [arm] if arm.kind == "sweep" and self.tuning else named[:tried]
         # Which value goes on is not known yet: the one with the most finished runs, if any has.
-        done = max(self._done(one, self.seeds) for one in [*tried] or [arm])
-        done += sum(self._done(one, [TUNING_SEED]) for one in ([arm] if swept else tried))
+        done = max(self._done(one, self.seeds) for one in named)
+        done += sum(self._done(one, [TUNING_SEED]) for one in tuned)
         return ArmOutlook(
             name=arm.name,
             kind=arm.kind,
             change=arm.change(),
             steps=sum(leg.steps for leg in found.legs),
             tokens=sum(leg.tokens for leg in found.legs),
-            runs=len(self.seeds) + len(tried) + swept,
+            runs=len(self.seeds) + len(tuned),
             finished=done,
         )
 
