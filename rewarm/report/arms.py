@@ -9,11 +9,11 @@ import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from pydantic import model_validator
+from pydantic import ConfigDict, computed_field, model_validator
 
 from rewarm.evaluation.frontier import Standing
 from rewarm.report.result import Column, Part, Verdict
-from rewarm.report.wording import NOISE, Change, interval, percent, point
+from rewarm.report.wording import NOISE, SYMBOLS, Change, interval, percent, point
 
 ArmKind = Literal["sweep", "variant", "control"]
 
@@ -26,10 +26,14 @@ class Measured(Part):
     is better or worse only where both leave out 0, or the first alone when there is one seed.
     """
 
+    # The verdict is written to JSON, and worked out again from there.
+    model_config = ConfigDict(extra="ignore")
+
     point: float
     documents: tuple[float, float]
     seeds: tuple[float, float]
 
+    @computed_field  # type: ignore[prop-decorator]
     @property
     def verdict(self) -> Verdict:
         """What the change is beyond noise."""
@@ -130,7 +134,8 @@ class Comparison(Part):
 
 LEGEND = (
     "Mean change of loss per byte against the base over the watch corpora of a role; below 0 is better. Of the 95% "
-    "intervals the first is over documents (paired bootstrap, of the mean over seeds), the second over seeds (t)."
+    "intervals the first is over documents (paired bootstrap, of the mean over seeds), the second over seeds (t); "
+    "▼ better and ▲ worse only where both leave out 0, ≈ cannot be told from noise."
 )
 AGAINST = (
     "Against the learning rates: how much less (−) or more (+) is forgotten than the sweep of learning rates forgets "
@@ -139,9 +144,13 @@ AGAINST = (
 
 
 def measured(one: Measured) -> list[str]:
-    """The point as text, then its intervals: `+2.10%`, `[+1.80, +2.40]`, and with several seeds `[+1.50, +2.70]`."""
+    """The point with its verdict, then its intervals: `+2.10% ▲`, `[+1.80, +2.40]`, with several seeds another."""
     documents, seeds = (Change(one.point, *bounds) for bounds in (one.documents, one.seeds))
-    return [point(documents), interval(documents), *([interval(seeds)] if seeds.bounded else [])]
+    return [
+        f"{point(documents)} {SYMBOLS[one.verdict]}",
+        interval(documents),
+        *([interval(seeds)] if seeds.bounded else []),
+    ]
 
 
 def against(arm: ArmRow) -> list[str]:

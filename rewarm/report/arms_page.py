@@ -39,8 +39,8 @@ wider of the two 95% intervals. <span class="about">{{ panel.about }}</span></fi
 </div>
 <p>{{ legend }}</p>
 <p>{{ against }}</p>
-<p>Cost: seconds per token against plain training with the same seed, median over seeds. New tokens: those that were not
-replay.</p>
+<p>Cost: seconds per token against plain training with the same seed, median over seeds; what a method
+measures before it trains is not in it. New tokens: those that were not replay.</p>
 {% if tried %}<h2>What tuning tried</h2>
 <p>On a seed of its own; the value that forgets least against the learning rates went on.</p>
 <table>

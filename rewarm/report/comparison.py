@@ -40,7 +40,7 @@ HEAD = """<!doctype html>
 body { margin: 2rem auto; max-width: 62rem; padding: 0 1.25rem; background: var(--paper); color: var(--ink);
   font: 1rem/1.5 system-ui, sans-serif; font-variant-numeric: tabular-nums; }
 h1 { font-size: 1.5rem; }
-p, .note { color: var(--muted); font-size: .875rem; }
+p, .note, figcaption { color: var(--muted); font-size: .875rem; }
 .note { display: block; white-space: nowrap; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .875rem; }

@@ -8,7 +8,6 @@ from typing import Annotated, Any, ClassVar, Literal
 import torch
 from pydantic import Field
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from rewarm.quantities import Share
 from rewarm.retention import Keeper, Retention, Scene, Tensors
@@ -16,7 +15,7 @@ from rewarm.retention.fisher import fisher
 from rewarm.retention.penalty import Penalty, copies, permuted, trainable
 from rewarm.stages import NEW, OLD, Name
 
-IMPORTANCE, ANCHOR, NORM = "importance/", "anchor/", "norm/"
+IMPORTANCE, ANCHOR = "importance/", "anchor/"
 
 
 class EWC(Retention):
@@ -31,8 +30,7 @@ class EWC(Retention):
     as the online paper does, and a strength means the same for another model: that of L2-SP, on average. Without it F
     is the papers'. importance `shuffled` is the control: the values of F permuted within each parameter.
 
-    What an earlier stage left is used where it was left for the weights that train now, otherwise F is measured anew:
-    a stage's own adapter is another one than that of the stage before.
+    Where the stage before left no F for some parameter that trains now, F is measured anew.
     """
 
     paper: ClassVar[str] = "arXiv 1612.00796, arXiv 1805.06370"
@@ -40,10 +38,10 @@ class EWC(Retention):
         "`rows` rows passed singly at each end of a stage, two copies of the weights, one pass per step"
     )
     copies: ClassVar[float] = 2.0
-    sweep: ClassVar[Mapping[str, Sequence[Any]]] = {"strength": (0.1, 1.0, 10.0)}
+    sweep: ClassVar[Mapping[str, Sequence[Any]]] = {"strength": (0.01, 0.1, 1.0)}
     brisk: ClassVar[Mapping[str, Any]] = {"rows": 8}
 
-    strength: Annotated[float, Field(ge=0)] = 1.0
+    strength: Annotated[float, Field(ge=0)] = 0.1
     text: Name = OLD
     rows: Annotated[int, Field(gt=0)] = 256
     online: bool = True
@@ -66,12 +64,13 @@ class EWC(Retention):
 
     def measure(self, scene: Scene) -> Tensors:
         """F and, unless online, the anchor, by parameter: what an earlier stage left, or F on `text` and the start."""
-        before = scene.before if _goes_on(scene) else {}
+        weights = trainable(scene.model)
+        before = scene.before if all(IMPORTANCE + name in scene.before for name in weights) else {}
         held = {
             IMPORTANCE: _under(IMPORTANCE, before) or self._fisher(scene, self.text),
             ANCHOR: {} if self.online else _under(ANCHOR, before) or copies(scene.model),
         }
-        return _joined(held, trainable(scene.model))
+        return _joined(held, weights)
 
     def keeper(self, scene: Scene, measured: Mapping[str, Tensor]) -> Keeper:
         """The penalty."""
@@ -81,7 +80,7 @@ class EWC(Retention):
         return Penalty(scene.model, self.strength, _under(ANCHOR, measured) or copies(scene.model), weights)
 
     def leave(self, scene: Scene, measured: Mapping[str, Tensor]) -> Tensors:
-        """F and the anchor with this stage's in them, and the norms that tell whose weights they are."""
+        """F and, unless online, the anchor with this stage's in them."""
         old, anchors = _under(IMPORTANCE, measured), _under(ANCHOR, measured)
         new, ends = self._fisher(scene, NEW), trainable(scene.model)
         for name, value in old.items():
@@ -92,7 +91,7 @@ class EWC(Retention):
             old[name] = value + more
             share = more / old[name].clamp(min=torch.finfo(more.dtype).tiny)
             anchors[name] = torch.lerp(anchors[name], ends[name].detach().to(value.device), share)
-        return _joined({IMPORTANCE: old, ANCHOR: anchors, NORM: _norms(scene.model)}, ends)
+        return _joined({IMPORTANCE: old, ANCHOR: anchors}, ends)
 
     def _fisher(self, scene: Scene, text: str) -> Tensors:
         label = f"importance of weights on {text} text"
@@ -115,18 +114,3 @@ def _under(prefix: str, tensors: Mapping[str, Tensor]) -> Tensors:
 
 def _joined(held: Mapping[str, Mapping[str, Tensor]], names: Mapping[str, Tensor]) -> Tensors:
     return {prefix + name: values[name] for prefix, values in held.items() for name in names if name in values}
-
-
-def _norms(model: PreTrainedModel) -> Tensors:
-    return {
-        name: torch.linalg.vector_norm(value.detach(), dtype=torch.float64).cpu()
-        for name, value in trainable(model).items()
-    }
-
-
-def _goes_on(scene: Scene) -> bool:
-    """Whether what was left is of the weights that train now, as far as names and norms tell: a new adapter has the
-    names of the one before it."""
-    left = _under(NORM, scene.before)
-    found = _norms(scene.model)
-    return all(name in left and torch.isclose(value, left[name], rtol=1e-3) for name, value in found.items())

@@ -30,14 +30,17 @@ def copies(model: PreTrainedModel, of: PreTrainedModel | None = None) -> dict[st
 
     UserError when `of` has other layers, so that a name would mean another one there.
     """
-    layers = [int(found.config.get_text_config().num_hidden_layers) for found in (model, of or model)]
-    if layers[0] != layers[1]:
+    if of is not None and (own := _layers(model)) != (others := _layers(of)):
         raise UserError(
-            f"anchor 'base' cannot be had: the model has {layers[0]} layers, the base {layers[1]}, because an adapter "
-            "put layers between. Set anchor to start"
+            f"anchor 'base' cannot be had: the model has {own} layers, the base {others}, because an adapter put "
+            "layers between. Set anchor to start"
         )
     values = dict((of or model).named_parameters())
     return {name: values[name].detach().clone() for name in trainable(model) if name in values}
+
+
+def _layers(model: PreTrainedModel) -> int:
+    return int(model.config.get_text_config().num_hidden_layers)
 
 
 def permuted(tensors: Mapping[str, Tensor], seed: int) -> dict[str, Tensor]:

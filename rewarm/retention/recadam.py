@@ -31,7 +31,7 @@ class RecAdam(Retention):
     paper: ClassVar[str] = "arXiv 2004.12651"
     cost: ClassVar[str] = "one copy of the weights, one pass over them per step"
     copies: ClassVar[float] = 1.0
-    sweep: ClassVar[Mapping[str, Sequence[Any]]] = {"width": (0.1, 1_000_000), "pull": (5.0, 50.0)}
+    sweep: ClassVar[Mapping[str, Sequence[Any]]] = {"width": (0.1, 1_000_000), "pull": (20.0, 100.0)}
     brisk: ClassVar[Mapping[str, Any]] = {"center": 6, "width": 2}
 
     center: Span | None = 0.25

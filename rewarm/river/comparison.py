@@ -63,7 +63,7 @@ def check(plan: Plan, arms: Sequence[Arm], seeds: int) -> None:
     if not arms or arms[0].kind != "sweep":
         raise UserError("the first arm must be plain training: make the arms with rewarm.river.variants.arms")
     folders = [arm.folder for arm in arms]
-    twice = sorted({arm.name for arm in arms if folders.count(arm.folder) > 1})
+    twice = sorted(arm.name for arm in arms if folders.count(arm.folder) > 1)
     if twice:
         raise UserError(f"{' and '.join(twice)} would share a folder: leave one out, or compare it on its own")
 

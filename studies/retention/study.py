@@ -25,11 +25,11 @@ from rewarm.river.variants import Arm, arms
 OLD = {"type": "jsonl", "holdout": 0.05, "holdout_by": "group"}
 RETENTION: tuple[Any, ...] = (
     "l2-sp",
-    "ewc",
+    {"type": "ewc", "rows": 64},
     "recadam",
     {"type": "distillation", "on": "new"},
-    "das",
-    {"type": "das", "contrast": 1.0},
+    {"type": "das", "rows": 64},
+    {"type": "das", "rows": 64, "contrast": 1.0},
     "reptile",
     "ema",
     "a-gem",

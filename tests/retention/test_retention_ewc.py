@@ -5,17 +5,21 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 from rewarm.objectives.causal import Objective
+from rewarm.plan import from_values
 from rewarm.retention import Keeper, Scene
 from rewarm.retention.ewc import EWC
 from rewarm.retention.fisher import fisher
 from rewarm.retention.penalty import Penalty, trainable
+from rewarm.river.run import run
 from rewarm.tokens.packing import NO_TARGET
 from rewarm.types import Batch
 
@@ -188,18 +192,17 @@ def test_folded_penalties_pull_as_the_sum_of_each(make_tiny: Make, make_scene: M
         torch.testing.assert_close(parameter.grad, expected, rtol=1e-3, atol=1e-5 * float(expected.abs().max()))
 
 
-def test_what_was_left_for_other_weights_is_not_used(make_tiny: Make, make_scene: Make) -> None:
-    """A stage's own adapter has the names of the one before it: its importance is measured, not inherited."""
+def test_what_was_left_is_used_where_it_covers_what_trains(make_tiny: Make, make_scene: Make) -> None:
     method = EWC(rows=2)
     scene = make_scene(make_tiny("llama"))
     left = method.leave(scene, method.measure(scene))
-    assert method.measure(dataclasses.replace(scene, before=left)).keys() == method.measure(scene).keys()
     inherited = method.measure(dataclasses.replace(scene, before=left))
+    assert inherited.keys() == left.keys()
     assert all(torch.equal(value, left[key]) for key, value in inherited.items())
-    fresh = make_scene(make_tiny("llama", seed=5))
-    measured, anew = method.measure(dataclasses.replace(fresh, before=left)), method.measure(fresh)
-    assert all(torch.equal(value, anew[key]) for key, value in measured.items())
-    assert not torch.equal(measured["importance/lm_head.weight"], left["importance/lm_head.weight"])
+    partial = {key: value for key, value in left.items() if "layers.1." not in key}
+    anew, fresh = method.measure(dataclasses.replace(scene, before=partial)), method.measure(scene)
+    assert all(torch.equal(value, fresh[key]) for key, value in anew.items())
+    assert not torch.equal(anew["importance/lm_head.weight"], left["importance/lm_head.weight"])
 
 
 def test_texts_and_progress(make_tiny: Make, make_scene: Make) -> None:
@@ -208,3 +211,22 @@ def test_texts_and_progress(make_tiny: Make, make_scene: Make) -> None:
     scene = make_scene(make_tiny("llama"), tell=lambda *said: told.append(said))
     EWC(rows=2, text="new").measure(scene)
     assert told == [("importance of weights on new text", done, 2, "rows") for done in (1, 2)]
+
+
+@pytest.mark.parametrize("adapter", ["none", "lora"], ids=["whole", "adapter"])
+def test_a_run_hands_importance_on_to_the_next_stage(adapter: Any, scratch_plan: Make) -> None:
+    """Unless each stage has an adapter of its own, whose importance is measured when it is new."""
+    ewc = {"type": "ewc", "rows": 2}
+    stages = [
+        {"name": name, "data": "new", "tokens": 512, "learning_rate": "1e-3", "retention": ewc, "adapter": adapter}
+        for name in ("first", "second")
+    ]
+    plan = from_values(scratch_plan(stages=stages, old_corpus="old", controls=[]))
+    run(plan)
+    kept = [
+        Path(plan.output_dir) / "training" / f"stage-{n}-{name}" / "kept" for n, name in ((1, "first"), (2, "second"))
+    ]
+    left, measured = load_file(kept[0] / "ewc-left.safetensors"), load_file(kept[1] / "ewc-measured.safetensors")
+    assert measured.keys() <= left.keys()
+    is_handed_on = all(torch.equal(value, left[key]) for key, value in measured.items())
+    assert is_handed_on == (adapter == "none")

@@ -24,7 +24,7 @@ from rewarm.river.train import Hooks
 from rewarm.river.variants import arms
 from rewarm.types import Stopped, UserError
 
-ARMS = ["plan", "learning rate x2", "cosine"]
+ARMS = ["plan", "learning rate x2", "constant"]
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def trained(root: Path) -> dict[str, int]:
 
 
 def test_a_comparison_that_is_interrupted_goes_on_and_trains_nothing_twice(plan: Plan) -> None:
-    found, root = arms(plan, {"schedule": ["cosine"]}, [1, 2]), Path(f"{plan.output_dir}-compare")
+    found, root = arms(plan, {"schedule": ["constant"]}, [1, 2]), Path(f"{plan.output_dir}-compare")
     told: list[str] = []
     asked = 0
 
@@ -53,7 +53,7 @@ def test_a_comparison_that_is_interrupted_goes_on_and_trains_nothing_twice(plan:
         asked += "run 4 of 6" in (told or [""])[-1] and "train stage-1" in told[-1]
         return asked > 2
 
-    with pytest.raises(Stopped, match="stopped at step [1-7] of stage-1-update"):
+    with pytest.raises(Stopped, match=r"stopped at step [1-7] of stage-1-update"):
         compare(plan, found, 2, Hooks(lambda label, *_: told.append(label), stop))
     assert not (root / "comparison.json").exists()
     assert sum(trained(root).values()) == 3
@@ -62,7 +62,7 @@ def test_a_comparison_that_is_interrupted_goes_on_and_trains_nothing_twice(plan:
 
     whole = compare(plan, found, 2)
     assert trained(root) == {
-        f"{folder}/seed-{seed}": 1 for folder in ("cosine", "learning-rate-x2", "plan") for seed in (1, 2)
+        f"{folder}/seed-{seed}": 1 for folder in ("constant", "learning-rate-x2", "plan") for seed in (1, 2)
     }
     steps = [entry["steps"] for entry in RunDirectory(root / "arms/plan/seed-2").ledger() if "steps" in entry]
     assert steps
@@ -127,32 +127,32 @@ def test_replay_that_takes_from_the_new_is_said(plan: Plan) -> None:
 
 
 def test_another_plan_in_the_same_folder_is_refused(plan: Plan, scratch_plan: Callable[..., dict[str, Any]]) -> None:
-    compare(plan, arms(plan, {"schedule": ["cosine"]}, [1]), 1)
+    compare(plan, arms(plan, {"schedule": ["constant"]}, [1]), 1)
     other = from_values(scratch_plan(batch_tokens=512))
     with pytest.raises(UserError, match="was started with another plan; changed: batch_tokens"):
-        compare(other, arms(other, {"schedule": ["cosine"]}, [1]), 1)
+        compare(other, arms(other, {"schedule": ["constant"]}, [1]), 1)
 
 
 def test_what_could_come_to_no_verdict_is_refused_before_work(plan: Plan) -> None:
-    found = arms(plan, {"schedule": ["cosine"]})
+    found = arms(plan, {"schedule": ["constant"]})
     with pytest.raises(UserError, match="seeds 0 must be 1 or more"):
         compare(plan, found, 0)
     with pytest.raises(UserError, match="first arm must be plain training"):
         compare(plan, found[-1:])
-    with pytest.raises(UserError, match="cosine and cosine would share a folder"):
+    with pytest.raises(UserError, match="constant and constant would share a folder"):
         compare(plan, [*found, found[-1]])
     values = plan.resolved()
     blind = from_values({**values, "watch": ["new"]})
     with pytest.raises(UserError, match="watches new text only"):
-        compare(blind, arms(blind, {"schedule": ["cosine"]}))
+        compare(blind, arms(blind, {"schedule": ["constant"]}))
     assert not Path(f"{plan.output_dir}-compare").exists()
 
 
 def test_outlook_counts_models_of_every_run_and_tokens_once(plan: Plan) -> None:
-    found = arms(plan, {"schedule": ["cosine"], "retention": ["l2-sp"]}, [1])
+    found = arms(plan, {"schedule": ["constant"], "retention": ["l2-sp"]}, [1])
     seen = outlook(plan, found, 3, timed=True)
     assert [(row.name, row.steps, row.runs) for row in seen.arms] == [
-        ("none", 8, 3), ("cosine", 8, 3), ("l2-sp", 8, 3), ("l2-sp, random control", 8, 3),
+        ("none", 8, 3), ("constant", 8, 3), ("l2-sp", 8, 3), ("l2-sp, random control", 8, 3),
     ]  # fmt: skip
     one = outlook(plan, found, 1)
     models = [look.needs[0].parts["models"] for look in (one, seen)]
@@ -165,9 +165,9 @@ def test_outlook_counts_models_of_every_run_and_tokens_once(plan: Plan) -> None:
 
 
 def test_a_finished_run_of_another_plan_is_not_taken(plan: Plan) -> None:
-    found, root = arms(plan, {"schedule": ["cosine"]}, [1]), Path(f"{plan.output_dir}-compare")
+    found, root = arms(plan, {"schedule": ["constant"]}, [1]), Path(f"{plan.output_dir}-compare")
     compare(plan, found, 1)
-    shutil.rmtree(root / "arms/cosine")
-    shutil.copytree(root / "arms/plan", root / "arms/cosine")
+    shutil.rmtree(root / "arms/constant")
+    shutil.copytree(root / "arms/plan", root / "arms/constant")
     with pytest.raises(UserError, match="was started with another plan; changed: stages"):
         compare(plan, found, 1)
