@@ -1,6 +1,6 @@
 """Which retention methods beat a lower learning rate? Two domains after a base of old books, one sweep for each method.
 
-    python studies/retention/study.py DATA OUTPUT --base FOLDER [--tokens 160k] [--seeds 3] [--jobs 2]
+    python studies/retention/study.py DATA OUTPUT --base FOLDER [--tokens 120k] [--seeds 3] [--jobs 2]
 
 DATA is a folder with `base/classic_books_en.jsonl.zst`, `domains/legal_us_code.jsonl.zst` and
 `domains/biology_openstax.jsonl.zst`; FOLDER is a base trained on the books (`studies/river.py` trains one into
@@ -29,7 +29,7 @@ RETENTION: tuple[Any, ...] = (
     "recadam",
     {"type": "distillation", "on": "new"},
     {"type": "das", "rows": 64},
-    {"type": "das", "rows": 64, "contrast": 1.0},
+    {"type": "das", "rows": 64, "norm": "one-sided", "contrast": 1.0},
     "reptile",
     "ema",
     "a-gem",
@@ -86,7 +86,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("output", type=Path)
     parser.add_argument("--base", type=Path, required=True)
-    parser.add_argument("--tokens", default="160k")
+    parser.add_argument("--tokens", default="120k")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--jobs", type=int, default=2, help="Runs at a time.")
     parser.add_argument("--only", default="", help="Parts of names of arms, comma-separated; the sweep always runs.")
