@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,39 +16,41 @@ if TYPE_CHECKING:
 
     from rewarm.report.result import Result
 
-_Runs = Annotated[
-    list[Path], typer.Argument(metavar="RUN RUN...|PLAN", help="Run directories, or one plan.", show_default=False)
-]
-_Output = Annotated[
-    Path | None,
-    typer.Option(metavar="PATH", help="The page to write (FILE.html), or with a plan the folder of all its runs."),
-]
-_Vary = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="KEY=VALUES",
-        help="With a plan: a key of its stages and values to compare, as in retention=none,ewc. May be repeated.",
-    ),
-]
-_Seeds = Annotated[int, typer.Option(metavar="N", help="With a plan: runs of each variant.")]
-_Tune = Annotated[bool, typer.Option("--tune", help="With a plan: first try values of each method's main option.")]
-_Rates = Annotated[str, typer.Option(metavar="FACTORS", help="With a plan: the learning rates every method must beat.")]
-
 
 def register(app: typer.Typer) -> None:
     """Adds the verb."""
-    verb(app, compare, writes=True, works=True)
+    verb(app, compare, writes=True, works=True, options=Options)
 
 
-def compare(
-    manner: Manner,
-    runs: _Runs,
-    output: _Output = None,
-    vary: _Vary = None,
-    seeds: _Seeds = 3,
-    tune: _Tune = False,
-    learning_rates: _Rates = "0.25,0.5,1,2",
-) -> Answer:
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The options of the verb."""
+
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN RUN...|PLAN", help="Run directories, or one plan.", show_default=False)
+    ]
+    output: Annotated[
+        Path | None,
+        typer.Option(metavar="PATH", help="The page to write (FILE.html), or with a plan the folder of all its runs."),
+    ] = None
+    vary: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUES",
+            help="With a plan: a key of its stages and values to compare, as in retention=none,ewc. May be repeated.",
+        ),
+    ] = None
+    seeds: Annotated[int, typer.Option(metavar="N", help="With a plan: runs of each variant.")] = 3
+    tune: Annotated[
+        bool, typer.Option("--tune", help="With a plan: first try values of each method's main options.")
+    ] = False
+    learning_rates: Annotated[
+        str, typer.Option(metavar="FACTORS", help="With a plan: the learning rates every method must beat.")
+    ] = "0.25,0.5,1,2"
+    jobs: Annotated[int, typer.Option(metavar="N", help="With a plan: runs at a time, which share the machine.")] = 1
+
+
+def compare(manner: Manner, options: Options) -> Answer:
     """Put runs of one base side by side, or variants of one plan.
 
     Runs: the change on old and new text with intervals, tokens and seconds. They must share their base and their
@@ -57,17 +60,18 @@ def compare(
     random controls, and says which variants forget less than a lower learning rate would. The same command goes on
     after a stop.
     """
-    if len(runs) == 1 and (vary or runs[0].suffix in (".yaml", ".yml")):
+    runs = options.runs
+    if len(runs) == 1 and (options.vary or runs[0].suffix in (".yaml", ".yml")):
         from rewarm.cli.variants import compare_variants
 
-        return compare_variants(manner, runs[0], vary or [], learning_rates, (seeds, tune), output)
-    if vary:
+        return compare_variants(manner, options)
+    if options.vary:
         from rewarm.types import UserError
 
         raise UserError(
             f"--vary varies one plan; got {', '.join(map(str, runs))}. Give a plan alone, or leave out --vary"
         )
-    return _compare_runs(manner, runs, output)
+    return _compare_runs(manner, runs, options.output)
 
 
 def _compare_runs(manner: Manner, runs: list[Path], output: Path | None) -> Answer:

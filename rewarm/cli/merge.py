@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 import json
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -24,7 +23,7 @@ POINTS = 11
 
 def register(app: typer.Typer) -> None:
     """Adds the verb."""
-    verb(app, merge, writes=True, works=True)
+    verb(app, merge, writes=True, works=True, options=Options)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +54,7 @@ class Options:
     ] = None
 
 
-def merge(manner: Manner, **given: Any) -> Answer:
+def merge(manner: Manner, options: Options) -> Answer:
     """Merge models of a run, score every merge, choose one.
 
     Each point is scored on the run's held-out documents against its base. What was scored is kept.
@@ -63,7 +62,6 @@ def merge(manner: Manner, **given: Any) -> Answer:
     from rewarm.river.merge import merge as merge_models
     from rewarm.river.merge_order import plan_merge
 
-    options = Options(**given)
     work = plan_merge(options.run, order(options), options.output)
     if manner.dry_run:
         return _forecast(work)
@@ -72,24 +70,6 @@ def merge(manner: Manner, **given: Any) -> Answer:
     page = work.output / "merge.html"
     values = {"page": str(page), "merge": json.loads(found.model_dump_json())}
     return Answer(values, [_shown(found), found.reason, f"Model: {found.model}", f"Page: {page}"])
-
-
-def _signature() -> inspect.Signature:
-    """The options as parameters: more than a function of the house may have, so the class states them."""
-    hints = get_type_hints(Options, include_extras=True)
-    own = [
-        inspect.Parameter(
-            field.name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=inspect.Parameter.empty if field.default is MISSING else field.default,
-            annotation=hints[field.name],
-        )
-        for field in fields(Options)
-    ]
-    return inspect.Signature([inspect.Parameter("manner", inspect.Parameter.POSITIONAL_OR_KEYWORD), *own])
-
-
-merge.__signature__ = _signature()  # type: ignore[attr-defined]
 
 
 def order(options: Options) -> MergeOrder:

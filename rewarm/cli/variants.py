@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,33 +13,34 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
+    from rewarm.cli.compare import Options
     from rewarm.report.arms import Comparison
     from rewarm.river.outlook import Outlook
 
 
-def compare_variants(
-    manner: Manner, file: Path, vary: Sequence[str], rates: str, runs: tuple[int, bool], output: Path | None
-) -> Answer:
-    """Compares variants of the plan in `file`, or says with --dry-run what that would take. `runs`: how many seeds, and
-    whether to tune."""
-    from rewarm.launch import tune as tune_process
+def compare_variants(manner: Manner, options: Options) -> Answer:
+    """Compares variants of a plan, or says with --dry-run what that would take."""
+    from rewarm.launch import tune
     from rewarm.plan import load
     from rewarm.river.variants import arms, parse_vary
+    from rewarm.types import UserError
 
-    plan, (seeds, tune) = load(file), runs
-    found = arms(plan, parse_vary(vary), _factors(rates))
+    if options.jobs < 1:
+        raise UserError(f"--jobs {options.jobs}: give 1 or more runs at a time")
+    plan = load(options.runs[0])
+    found = arms(plan, parse_vary(options.vary or []), _factors(options.learning_rates))
     if manner.dry_run:
         from rewarm.river.outlook import outlook
 
-        return _foreseen(outlook(plan, found, seeds, output, tune, timed=True))
-    tune_process()
+        return _foreseen(outlook(plan, found, options.seeds, options.output, options.tune, timed=True))
+    tune()
     with Watcher(manner) as watcher:
         from rewarm.river.comparison import compare, default_output
         from rewarm.river.outlook import outlook
 
-        outlook(plan, found, seeds, output, tune).refuse()
-        comparison = compare(plan, found, seeds, watcher.hooks(), output, tune)
-    return _told(comparison, output or default_output(plan))
+        outlook(plan, found, options.seeds, options.output, options.tune).refuse()
+        comparison = compare(plan, found, options.seeds, watcher.hooks(), options.output, options.tune, options.jobs)
+    return _told(comparison, options.output or default_output(plan))
 
 
 def _factors(text: str) -> list[float]:

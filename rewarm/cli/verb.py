@@ -67,13 +67,21 @@ _OPTIONS: dict[str, tuple[str, str]] = {
 }
 
 
-def verb(app: typer.Typer, function: Callable[..., Answer], writes: bool = False, works: bool = False) -> None:
+def verb(
+    app: typer.Typer,
+    function: Callable[..., Answer],
+    writes: bool = False,
+    works: bool = False,
+    options: type[Any] | None = None,
+) -> None:
     """Adds a function to the application under its own name, with the options that every verb has.
 
-    A verb that `writes` has --dry-run, and one that `works` for long has --quiet.
+    A verb that `writes` has --dry-run, and one that `works` for long has --quiet. The function's own options are its
+    parameters after the manner, or the fields of the dataclass `options`, of which it is then given one.
     """
     names = [*(["dry_run"] if writes else []), "as_json", *(["quiet"] if works else []), "debug"]
-    own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
+    made = function if options is None else options
+    own = list(inspect.signature(made, eval_str=True).parameters.values())[0 if options else 1 :]
     shared = [
         inspect.Parameter(
             name,
@@ -88,7 +96,8 @@ def verb(app: typer.Typer, function: Callable[..., Answer], writes: bool = False
         asked = {name: given.pop(name) for name in names}
         asked.pop("debug")  # the traceback is printed where the error is caught
         with contextlib.nullcontext() if works else _uncollected():
-            return function(Manner(**asked), **given)
+            manner = Manner(**asked)
+            return function(manner, **given) if options is None else function(manner, options(**given))
 
     parameters = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own] + shared
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]

@@ -127,6 +127,9 @@ class Retention(Method):
         """The stage's peak learning rate."""
         return peak
 
+    def check(self, model: PreTrainedModel, steps: int) -> None:
+        """UserError when it cannot hold such a model (whose weights may not be there) through so many steps."""
+
     def select(self, model: PreTrainedModel) -> None:
         """Takes parameters out of training (`requires_grad`), before the optimizer is made."""
 

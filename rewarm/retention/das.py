@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from rewarm.quantities import Share
 from rewarm.retention import Keeper, Retention, Scene, Tensors
@@ -99,6 +100,10 @@ class DAS(Retention):
         held = {name: value.to(scene.model.device) for name, value in measured.items()}
         _check(units, held)
         return SoftMask(scene, units, shuffled(held, scene.seed) if self.importance == "shuffled" else held, self)
+
+    def check(self, model: PreTrainedModel, steps: int) -> None:
+        """UserError when the heads and neurons of such a model are not known."""
+        find_units(model)
 
     def leave(self, scene: Scene, measured: Mapping[str, Tensor]) -> Tensors:
         """The maximum, unit by unit, of the importance so far and that for the stage's own text."""

@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from rewarm.quantities import Share
 from rewarm.retention import Keeper, Retention, Scene
@@ -40,17 +41,21 @@ class Ema(Retention):
         """A horizon of one step, which is decay 0: the average is the last weights."""
         return cls(horizon=1.0)
 
-    def keeper(self, scene: Scene, measured: Mapping[str, Tensor]) -> Keeper:
-        """The average. UserError when the horizon is a share of the stage that makes no more than one step."""
-        steps = steps_of(self.horizon, scene.steps)
-        if self.horizon == 1:
-            return Keeper()
-        if steps <= 1:
+    def check(self, model: PreTrainedModel, steps: int) -> None:
+        """UserError when the horizon is a share of the stage that makes no more than one step."""
+        horizon = steps_of(self.horizon, steps)
+        if self.horizon != 1 and horizon <= 1:
             raise UserError(
-                f"retention 'ema': a horizon of {self.horizon:.0%} of {scene.steps} steps is {steps:g} steps, so the "
+                f"retention 'ema': a horizon of {self.horizon:.0%} of {steps} steps is {horizon:g} steps, so the "
                 "average would be the last weights. Give a horizon of more than one step"
             )
-        return Average(scene, 1 - 1 / steps, round(self.start * scene.steps))
+
+    def keeper(self, scene: Scene, measured: Mapping[str, Tensor]) -> Keeper:
+        """The average; nothing for a horizon of one step."""
+        self.check(scene.model, scene.steps)
+        if self.horizon == 1:
+            return Keeper()
+        return Average(scene, 1 - 1 / steps_of(self.horizon, scene.steps), round(self.start * scene.steps))
 
 
 class Average(Shadow):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import tempfile
@@ -19,6 +20,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 from rewarm.corpora import Corpus
 from rewarm.models.load import check_length, check_vocabulary, make_model, save_tokenizer
 from rewarm.plan import Plan, Scratch
+from rewarm.retention import Retention
 from rewarm.river import timing
 from rewarm.river.controls import control_plan
 from rewarm.river.costs import Need, Work, disk, memory
@@ -100,6 +102,7 @@ def forecast(plan: Plan, timed: bool = False) -> Forecast:
     check_length(model, plan.seq_len)
     corpora = [_look(plan, name, tokenizer, run) for name in used_corpora(plan)]
     planned = _planned(plan, corpora)
+    _check_methods(model, planned)
     work = Work(plan, run, corpora, planned, model)
     memory_need, passes = memory(work), activations.described(work.passes, plan)
     # Timing makes the model and its optimizer, which is what does not fit.
@@ -113,6 +116,19 @@ def forecast(plan: Plan, timed: bool = False) -> Forecast:
         how=pace.how if pace is not None else "",
         warnings=[*_warnings(plan, corpora, tokenizer), *([passes] if passes else [])],
     )
+
+
+def _check_methods(model: PreTrainedModel, planned: Sequence[tuple[str, Sequence[LegPlan]]]) -> None:
+    """UserError, naming the leg, for a retention method that cannot hold this model, or not for so many steps."""
+    for leg in (leg for _, found in planned for leg in found):
+        tried = copy.deepcopy(model)
+        for method in leg.retention:
+            assert isinstance(method, Retention)  # the plan built it from the retention folder
+            try:
+                method.select(tried)
+                method.check(tried, leg.steps)
+            except UserError as error:
+                raise UserError(f"{leg.name}: {error}") from None
 
 
 def _tokenizer(plan: Plan, run: RunDirectory) -> TextTokenizer | None:

@@ -56,7 +56,9 @@ def test_a_draw_by_hand() -> None:
     st.integers(0, 2**62),
 )
 @example([1.0, 1.0, 1.0, 0.125, 0.03125], 1, 0)  # one corpus is owed 1.04 rows
-def test_constant_shares_are_kept_within_a_row_or_little_more_at_every_step(parts: list[float], rows: int, seed: int) -> None:
+def test_constant_shares_are_kept_within_a_row_or_little_more_at_every_step(
+    parts: list[float], rows: int, seed: int
+) -> None:
     weights = {str(index): part / sum(parts) for index, part in enumerate(parts)}
     drawn = draw(Fixed(), weights, 60, rows, seed)
     assert drawn.shape == (60, rows)

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 
 from rewarm.plan import from_values
 from rewarm.river.directory import RunDirectory
+from rewarm.river.forecast import forecast
 from rewarm.river.holding import _rows
 from rewarm.river.inputs import read_inputs
 from rewarm.river.legs import legs
@@ -115,3 +116,18 @@ def test_what_a_plan_gets_wrong_is_named(
 ) -> None:
     with pytest.raises(UserError, match=message):
         from_values(make_values([LAW | stage], **changes))
+
+
+@pytest.mark.parametrize(
+    ("retention", "message"),
+    [
+        ({"type": "ema", "horizon": "10%"}, "stage-1-law: retention 'ema': a horizon of 10% of 8 steps is 0.8 steps"),
+        ({"type": "freeze", "layers": "first-9"}, "stage-1-law: retention 'freeze': 'first-9' is more than the"),
+    ],
+)
+def test_what_cannot_hold_the_model_is_told_before_any_work(
+    retention: dict[str, Any], message: str, make_values: MakeValues, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=message):
+        forecast(from_values(make_values([LAW | {"retention": retention}])))
+    assert not (tmp_path / "run").exists()
