@@ -5,8 +5,8 @@
 DATA is a folder with `base/classic_books_en.jsonl.zst`, `domains/legal_us_code.jsonl.zst` and
 `domains/biology_openstax.jsonl.zst`; FOLDER is a base trained on the books (`studies/river.py` trains one into
 OUTPUT/base/stage-1-books). Every method tries its own `sweep` on seed 0 and is then run on seeds 1 to 3. Stopped, it
-goes on where it was. Writes OUTPUT/comparison.json and .html; `results.json`, `results.html` and `frontier.svg` beside
-this file keep what one run found, and docs/methods.md reads it.
+goes on where it was. Writes OUTPUT/comparison.json and .html; `summary.py` makes `results.json` and `frontier.svg` of
+them, which are kept beside this file, and docs/methods.md reads them.
 """
 
 from __future__ import annotations
