@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
+from rewarm.cli.variants import Options, compare_variants
 from rewarm.cli.verb import Answer, Manner, table, verb
 
 if TYPE_CHECKING:
@@ -20,34 +20,6 @@ if TYPE_CHECKING:
 def register(app: typer.Typer) -> None:
     """Adds the verb."""
     verb(app, compare, writes=True, works=True, options=Options)
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """The options of the verb."""
-
-    runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN RUN...|PLAN", help="Run directories, or one plan.", show_default=False)
-    ]
-    output: Annotated[
-        Path | None,
-        typer.Option(metavar="PATH", help="The page to write (FILE.html), or with a plan the folder of all its runs."),
-    ] = None
-    vary: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="KEY=VALUES",
-            help="With a plan: a key of its stages and values to compare, as in retention=none,ewc. May be repeated.",
-        ),
-    ] = None
-    seeds: Annotated[int, typer.Option(metavar="N", help="With a plan: runs of each variant.")] = 3
-    tune: Annotated[
-        bool, typer.Option("--tune", help="With a plan: first try values of each method's main options.")
-    ] = False
-    learning_rates: Annotated[
-        str, typer.Option(metavar="FACTORS", help="With a plan: the learning rates every method must beat.")
-    ] = "0.25,0.5,1,2"
-    jobs: Annotated[int, typer.Option(metavar="N", help="With a plan: runs at a time, which share the machine.")] = 1
 
 
 def compare(manner: Manner, options: Options) -> Answer:
@@ -62,8 +34,6 @@ def compare(manner: Manner, options: Options) -> Answer:
     """
     runs = options.runs
     if len(runs) == 1 and (options.vary or runs[0].suffix in (".yaml", ".yml")):
-        from rewarm.cli.variants import compare_variants
-
         return compare_variants(manner, options)
     if options.vary:
         from rewarm.types import UserError

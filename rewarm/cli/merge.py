@@ -19,6 +19,18 @@ if TYPE_CHECKING:
     from rewarm.river.merge_order import MergeOrder, MergeWork
 
 POINTS = 11
+_COST = "one scoring of the watch-list for each point; no training"
+METHODS = {
+    name: {"summary": summary, "options": options, "paper": paper, "cost": _COST}
+    for name, summary, options, paper in (
+        ("wise-ft", "(1 - w) base + w stage, for w from 0 to 1.", {"points": POINTS}, "arXiv 2109.01903"),
+        ("soup", "The mean of models: of all, and greedily from the best on.", {}, "arXiv 2203.05482"),
+        ("ties", "base + w (differences trimmed, one sign elected, averaged).", {"density": 0.5}, "arXiv 2306.01708"),
+        ("dare", "base + w (differences with a random part dropped, summed).", {"density": 0.5}, "arXiv 2311.03099"),
+        ("chat-vector", "stage + w (chat model - base).", {"chat": "required"}, "arXiv 2310.04799"),
+    )
+}
+"""What `rewarm methods` says of them. They work on finished runs, so a plan does not name them."""
 
 
 def register(app: typer.Typer) -> None:
@@ -31,7 +43,7 @@ class Options:
     """The options of the verb."""
 
     run: RunFolder
-    method: Annotated[str, typer.Option(help="wise-ft, soup, ties, dare or chat-vector.")] = "wise-ft"
+    method: Annotated[str, typer.Option(help=f"One of {', '.join(METHODS)}.")] = "wise-ft"
     stage: Annotated[str | None, typer.Option(help="The stage to merge; the run's last model without it.")] = None
     with_: Annotated[
         list[str] | None,

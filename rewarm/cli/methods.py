@@ -10,7 +10,10 @@ from typing import Annotated, Any
 
 import typer
 
+from rewarm.cli.merge import METHODS
 from rewarm.cli.verb import Answer, Manner, verb
+
+MERGING = "merging"
 
 
 def register(app: typer.Typer) -> None:
@@ -25,11 +28,11 @@ def methods(
     from rewarm.methods import known, nearest
     from rewarm.types import UserError
 
-    folders = slots()
+    folders = [*slots(), MERGING]
     if folder is not None and folder not in folders:
         raise UserError(f"no folder of methods is called '{folder}'. {nearest(folder, folders)}")
     found = {
-        slot: {name: _described(method) for name, method in known(slot).items()}
+        slot: METHODS if slot == MERGING else {name: _described(method) for name, method in known(slot).items()}
         for slot in ([folder] if folder else folders)
     }
     return Answer(found, list(_lines(found)))

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from rewarm.cli.verb import WRONG, Answer, Manner, table
 from rewarm.cli.watcher import Watcher
@@ -13,9 +16,36 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
-    from rewarm.cli.compare import Options
     from rewarm.report.arms import Comparison
     from rewarm.river.outlook import Outlook
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The options of `rewarm compare`, most of which are for a plan."""
+
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN RUN...|PLAN", help="Run directories, or one plan.", show_default=False)
+    ]
+    output: Annotated[
+        Path | None,
+        typer.Option(metavar="PATH", help="The page to write (FILE.html), or with a plan the folder of all its runs."),
+    ] = None
+    vary: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUES",
+            help="With a plan: a key of its stages and values to compare, as in retention=none,ewc. May be repeated.",
+        ),
+    ] = None
+    seeds: Annotated[int, typer.Option(metavar="N", help="With a plan: runs of each variant.")] = 3
+    tune: Annotated[
+        bool, typer.Option("--tune", help="With a plan: first try values of each method's main options.")
+    ] = False
+    learning_rates: Annotated[
+        str, typer.Option(metavar="FACTORS", help="With a plan: the learning rates every method must beat.")
+    ] = "0.25,0.5,1,2"
+    jobs: Annotated[int, typer.Option(metavar="N", help="With a plan: runs at a time, which share the machine.")] = 1
 
 
 def compare_variants(manner: Manner, options: Options) -> Answer:

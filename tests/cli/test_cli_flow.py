@@ -166,7 +166,10 @@ def test_compare_refuses_what_is_not_comparable(
 
 def test_methods_lists_every_slot_with_options(cli: Any) -> None:
     found = cli("methods", "--json").json()
-    assert {"schedules", "mixtures", "corpora"} <= set(found)
+    assert {"schedules", "mixtures", "corpora", "retention", "adapters", "merging"} <= set(found)
+    for entry in (entry for slot in ("retention", "adapters", "merging") for entry in found[slot].values()):
+        assert entry["paper"]
+        assert entry["cost"]
     assert found["schedules"]["rewarm"]["options"]["floor"] == 0.1
     assert "2308.04014" in found["schedules"]["rewarm"]["paper"]
     assert list(cli("methods", "schedules", "--json").json()) == ["schedules"]
