@@ -41,7 +41,8 @@ class Adapter(Method):
     def attach(self, model: PreTrainedModel, seed: int) -> None:
         """Adds the adapter in place; afterwards only what it trains has `requires_grad`. `seed` starts its weights.
 
-        The process's random state is left alone. UserError when the model has nothing that it could be attached to.
+        The process's random state is left alone. UserError when the model has nothing that it could be attached to;
+        a plan is checked with a model whose weights are not there (on the meta device).
         """
 
     def merge(self, model: PreTrainedModel) -> None:

@@ -10,7 +10,7 @@ from rewarm.report.wording import columns, control_rows, listed, signed
 
 CONTROLS = {
     "base": "the base, untouched",
-    "new-only": "the same stages without replay: what learning costs when nothing holds the old",
+    "new-only": "the same stages without replay and retention: what learning costs when nothing holds the old",
     "joint": "all new text at once, with as many tokens of old text: the usual upper bound, at twice the tokens",
     "same-data": "the same schedule on old text: what the learning rate alone does to the base",
     "alone": "each later stage trained from the base: what a fresh start would learn (the last one is shown)",

@@ -64,6 +64,11 @@ def check(plan: Plan, arms: Sequence[Arm], seeds: int) -> None:
         raise UserError("the first arm must be plain training: make the arms with rewarm.river.variants.arms")
     folders = [arm.folder for arm in arms]
     twice = sorted(arm.name for arm in arms if folders.count(arm.folder) > 1)
+    plans: dict[str, Plan] = {}
+    for one in [*arms, *(tried for arm in arms for tried in tunings(arm))]:
+        # The same plan twice is one run. Another plan would be found out when its turn comes, after all before it.
+        if plans.setdefault(one.folder, one.plan).resolved() != one.plan.resolved():
+            twice.append(one.name)
     if twice:
         raise UserError(f"{' and '.join(twice)} would share a folder: leave one out, or compare it on its own")
 

@@ -1,9 +1,10 @@
 """Control runs: the same plan with one thing changed, so that a result can be told from what changed it.
 
-`new-only`: no replay. `joint`: from the base, all new corpora and as many tokens of old text, mixed in one stage (the
-usual upper bound; it costs twice the tokens). `same-data`: the same schedule on the old text only, which shows what
-re-warming itself does. `alone`: every later stage trained from the base, which is what the plasticity gap compares
-with. No control anneals a release, unless a stage starts from it: what is compared is the stages.
+`new-only`: neither replay nor retention, so that nothing holds the old. `joint`: from the base, all new corpora and as
+many tokens of old text, mixed in one stage (the usual upper bound; it costs twice the tokens). `same-data`: the same
+schedule on the old text only, which shows what re-warming itself does; both train plainly, too. `alone`: every later
+stage trained from the base, which is what the plasticity gap compares with. Adapters stay: where what is learned goes
+decides its learning rate. No control anneals a release, unless a stage starts from it: what is compared is the stages.
 """
 
 from __future__ import annotations
@@ -36,15 +37,18 @@ def _without_releases(stages: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _new_only(plan: Plan, values: dict[str, Any]) -> list[dict[str, Any]]:
-    if not any(stage.replay for stage in plan.stages):
-        raise UserError("control new-only repeats the plan itself: no stage has replay. Leave it out, or add replay")
-    return [_without_replay(*both) for both in zip(plan.stages, values["stages"], strict=True)]
+    if not any(stage.replay or stage.retention for stage in plan.stages):
+        raise UserError(
+            "control new-only repeats the plan itself: no stage has replay or retention. Leave it out, or add one"
+        )
+    return [_unheld(*both) for both in zip(plan.stages, values["stages"], strict=True)]
 
 
-def _without_replay(stage: Stage, values: dict[str, Any]) -> dict[str, Any]:
-    """A stage without replay; a mixture that does nothing but replay goes with it."""
+def _unheld(stage: Stage, values: dict[str, Any]) -> dict[str, Any]:
+    """A stage without replay and retention; a mixture that does nothing but replay goes with them."""
     assert isinstance(stage.mixture, Mixture)  # the plan built it from the mixtures folder
-    return {**values, "replay": None, "mixture": "fixed" if stage.mixture.replaces else values["mixture"]}
+    mixture = "fixed" if stage.mixture.replaces else values["mixture"]
+    return {**values, "replay": None, "retention": None, "mixture": mixture}
 
 
 def _old_corpus(plan: Plan, word: str) -> str:
@@ -72,7 +76,7 @@ def _joint(plan: Plan, values: dict[str, Any]) -> list[dict[str, Any]]:
     first = values["stages"][0]
     return [
         {
-            **_without_replay(plan.stages[0], first),
+            **_unheld(plan.stages[0], first),
             "name": "joint",
             "data": [{"corpus": name, "weight": weight} for name, weight in weights.items()],
             "tokens": 2 * new_tokens,
@@ -90,7 +94,7 @@ def _same_data(plan: Plan, values: dict[str, Any]) -> list[dict[str, Any]]:
         )
     return [
         {
-            **_without_replay(stage, own),
+            **_unheld(stage, own),
             "data": [{"corpus": old, "weight": 1.0}],
             "tokens": _all_tokens(stage),
             "max_epochs": 4 * stage.max_epochs,

@@ -154,11 +154,14 @@ def tunings(arm: Arm) -> list[Arm]:
     if arm.kind != "variant" or not methods:
         return []
     tried = []
+    # What a caller put before the name stays there, or arms that differ in more than the key would share a name.
+    before = arm.name.removesuffix(_label(arm.key, getattr(arm.plan.stages[0], arm.key)))
     for values in itertools.product(*(list(_options(method)) for method in methods)):
         pairs = zip(methods, values, strict=True)
         built = [checked(type(method), {**_given(method), **options}) for method, options in pairs]
         plan = _changed(arm.plan, arm.key, built if len(built) > 1 else built[0])
-        tried.append(replace(arm, name=_label(arm.key, getattr(plan.stages[0], arm.key)), plan=plan))
+        label = _label(arm.key, getattr(plan.stages[0], arm.key))
+        tried.append(replace(arm, name=f"{before}{label}", plan=plan))
     return tried if len(tried) > 1 else []
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -17,7 +18,7 @@ from rewarm.plan import Plan, from_values
 from rewarm.report.arms import Comparison
 from rewarm.report.result import read
 from rewarm.river import comparison
-from rewarm.river.comparison import compare
+from rewarm.river.comparison import check, compare
 from rewarm.river.directory import RunDirectory
 from rewarm.river.outlook import outlook
 from rewarm.river.train import Hooks
@@ -171,3 +172,11 @@ def test_a_finished_run_of_another_plan_is_not_taken(plan: Plan) -> None:
     shutil.copytree(root / "arms/plan", root / "arms/constant")
     with pytest.raises(UserError, match="was started with another plan; changed: stages"):
         compare(plan, found, 1)
+
+
+def test_variants_of_two_plans_may_not_share_a_run(values_in: Callable[..., Any], tmp_path: Path) -> None:
+    plain = from_values(values_in(tmp_path / "run", [{"name": "law", "data": "law"}], old_corpus="old"))
+    found = arms(plain, {"retention": ["l2-sp"]})
+    other = plain.model_copy(update={"stages": (found[-1].plan.stages[0].model_copy(update={"tokens": 4096}),)})
+    with pytest.raises(UserError, match=r"l2-sp strength=0.1 would share a folder"):
+        check(plain, [*found, replace(found[-1], name="l2-sp strength=0.1", plan=other)], 3)

@@ -54,6 +54,26 @@ def test_new_only_is_the_plan_without_replay(plan: Plan) -> None:
     ]
 
 
+def test_nothing_holds_the_old_in_a_control_but_an_adapter_stays(make_values: MakeValues) -> None:
+    """EWC reads what the stage replays, which the control takes away: that must not make the control's plan wrong."""
+    stage = {"data": "law", "replay": REPLAY, "retention": ["ewc", {"type": "distillation"}], "adapter": "lora"}
+    plan = from_values(make_values([{**stage, "name": "a"}, {**stage, "name": "b"}]))
+    for word in ("new-only", "joint", "same-data"):
+        control = control_plan(plan, word)
+        assert control is not None
+        for one in control.stages:
+            assert (one.replay, one.retention, one.adapter) == (None, (), plan.stages[0].adapter)
+    alone = control_plan(plan, "alone")
+    assert alone is not None
+    assert alone.stages[0].retention == plan.stages[1].retention
+
+
+def test_new_only_has_something_to_take_away_where_only_a_method_holds_the_old(make_values: MakeValues) -> None:
+    control = control_plan(from_values(make_values([{"name": "law", "data": "law", "retention": "l2-sp"}])), "new-only")
+    assert control is not None
+    assert control.stages[0].retention == ()
+
+
 def test_joint_mixes_everything_in_one_stage(plan: Plan) -> None:
     control = made(plan, "joint")
     (stage,) = control.stages

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -159,3 +160,11 @@ def test_a_long_name_is_cut_to_a_folder_of_its_own(plan: Plan) -> None:
     folders = {Arm("x" * 100 + end, "variant", plan).folder for end in "ab"}
     assert {(len(folder), folder[:81]) for folder in folders} == {(87, "x" * 80 + "-")}
     assert len(folders) == 2
+
+
+def test_tuning_keeps_what_a_caller_put_before_the_name(scratch_plan: Any) -> None:
+    """Two arms that tune the same method on different plans must not share a folder."""
+    plan = from_values(scratch_plan())
+    arm = next(arm for arm in arms(plan, {"retention": ["l2-sp"]}) if arm.kind == "variant")
+    named = replace(arm, name=f"replay 5% + {arm.name}")
+    assert [one.name for one in tunings(named)] == [f"replay 5% + l2-sp strength={value:g}" for value in (0.01, 0.1, 1)]
