@@ -92,6 +92,8 @@ def _retention(value: Any) -> tuple[Method, ...]:
 
 
 def _adapter(value: Any) -> Method | None:
+    if isinstance(value, list | tuple):
+        raise ValueError("a stage has one adapter: give its name or a mapping with 'type', and no list")
     return None if value in (None, "none") else build("adapters", value, "")
 
 

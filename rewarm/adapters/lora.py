@@ -39,6 +39,10 @@ class Lora(Adapter):
     the inverse: `{r: 4, alpha: 1, ...}` computes that.
     """
 
+    SYNONYMS: ClassVar[dict[str, str]] = {
+        "rank": "r", "lora_r": "r", "lora_rank": "r", "lora_alpha": "alpha", "lora_dropout": "dropout",
+        "target_modules": "targets", "lora_target": "targets", "use_rslora": "rslora", "modules_to_save": "embeddings",
+    }  # fmt: skip
     paper: ClassVar[str] = "arXiv 2106.09685"
     cost: ClassVar[str] = "two thin products beside each matrix; gradients and optimizer state for these alone"
 

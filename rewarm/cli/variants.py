@@ -124,11 +124,14 @@ def _table(found: Comparison) -> Table:
     from rewarm.quantities import short
     from rewarm.report.arms import against, measured
 
-    shown = table("arm", "old text", "new text", "against the rates", "new tokens", "cost")
+    # Right at 80 columns the names of arms need the room that equal budgets would take.
+    tokens = [arm.runs[0].new_tokens for arm in found.arms]
+    budgets = [short(count) for count in tokens] if len(set(tokens)) > 1 else None
+    shown = table("arm", "old text", "new text", "against the rates", *(["new tokens"] if budgets else []), "cost")
     shown.columns[0].overflow = "fold"
     for column in shown.columns[1:3]:
         column.no_wrap = True
-    for arm in found.arms:
+    for number, arm in enumerate(found.arms):
         cells = ["\n".join(cell) for cell in (measured(arm.old), measured(arm.new), against(arm))]
-        shown.add_row(arm.name, *cells, short(arm.runs[0].new_tokens), f"{arm.cost:.2f}x")
+        shown.add_row(arm.name, *cells, *([budgets[number]] if budgets else []), f"{arm.cost:.2f}x")
     return shown

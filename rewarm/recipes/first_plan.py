@@ -32,6 +32,10 @@ OLD_PASSES = 3.0
 HELD_OUT_DOCUMENTS = 50
 """Wanted of every corpus that is watched; with fewer, intervals are wide."""
 FEWEST_DOCUMENTS = 20
+_MORE_THAN_REPLAY = (
+    "retention and adapter: none, because replay comes first. What else there is: rewarm methods. Whether it helps",
+    "here: rewarm compare with this file and --vary retention=none,ewc,l2-sp",
+)
 USUAL_PEAKS = ((2e8, 1e-3), (8e9, 3e-4), (1e11, 1.5e-4))
 """Parameters up to which a usual pre-training peak holds."""
 
@@ -180,9 +184,10 @@ def _written(values: Mapping[str, Any], texts: Mapping[str, _Text], base: _Base,
             "learning_rate: a third of a usual pre-training peak for this size. It is a rule of thumb: sweep it.",
             "Published updates used from 1/60 to 1 times the original peak; higher learns more and forgets more.",
             f"tokens: about one pass over the new text, at most {short(MOST_TOKENS)}; {REPLAY:.0%} of them are replay",
+            *(_MORE_THAN_REPLAY if has_old else ()),
         ],
         "watch": ["held-out documents of these are scored before, during and after, and never trained on"],
-        "controls": ["the same run without replay, to show what replay does; also: joint, same-data, alone"],
+        "controls": ["the same run without replay and retention, to show what they do; also: joint, same-data, alone"],
     }
     lines = ["# Written by rewarm init. Next: rewarm check, then rewarm run."]
     for key, value in values.items():

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, computed_field, model_validator
 
-from rewarm.evaluation.frontier import Standing
+from rewarm.evaluation.frontier import Point, Standing, frontier
 from rewarm.report.result import Column, Part, Verdict
 from rewarm.report.wording import NOISE, SYMBOLS, Change, interval, percent, point
 
@@ -170,7 +170,7 @@ def reading(comparison: Comparison) -> str:
         "beats": "forget less than the learning rates do at equal loss on new text",
         "on": "cannot be told from the learning rates",
         "behind": "forget more than the learning rates do at equal loss on new text",
-        "beyond the sweep": "learned more or less than every learning rate tried, so nothing is known",
+        "beyond the sweep": _beyond(comparison),
     }
     clauses = []
     for verdict, text in words.items():
@@ -178,6 +178,18 @@ def reading(comparison: Comparison) -> str:
         if names:
             clauses.append(f"{text}: {', '.join(names)}")
     return f"{_counted(comparison.seeds)}. These {'; these '.join(clauses)}." if clauses else _counted(comparison.seeds)
+
+
+def _beyond(comparison: Comparison) -> str:
+    """Why methods beyond the sweep have no standing. One rate that beats all others leaves nothing to trade along."""
+    line = frontier([Point(arm.old.point, arm.new.point) for arm in comparison.sweep()])
+    if len(line) > 1 or len(comparison.sweep()) == 1:
+        return "learned more or less than every learning rate tried, so nothing is known"
+    best = next(arm.name for arm in comparison.sweep() if Point(arm.old.point, arm.new.point) in line)
+    return (
+        f"have no learning rates to be held against, because {best} is better than the others on old and new text at "
+        "once; compare rates around it"
+    )
 
 
 def _counted(seeds: Sequence[int]) -> str:

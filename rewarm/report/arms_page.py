@@ -23,7 +23,7 @@ _PAGE = """\
 <p>{{ reading }}</p>
 {% if panel %}<figure style="max-width: 38rem; margin: 0">{{ svg }}<figcaption>{{ panel.title }}.
 The line is the sweep of learning rates; a hollow marker is the random control of the method of its colour; bars are the
-wider of the two 95% intervals. <span class="about">{{ panel.about }}</span></figcaption></figure>
+wider of the two 95% intervals.{% if panel.about %} No point: {{ panel.about }}.{% endif %}</figcaption></figure>
 {% endif %}<div class="scroll" tabindex="0">
 <table>
 <thead><tr><th scope="col">arm</th><th scope="col">old text</th><th scope="col">new text</th>
@@ -43,6 +43,7 @@ wider of the two 95% intervals. <span class="about">{{ panel.about }}</span></fi
 measures before it trains is not in it. New tokens: those that were not replay.</p>
 {% if tried %}<h2>What tuning tried</h2>
 <p>On a seed of its own; the value that forgets least against the learning rates went on.</p>
+<div class="scroll" tabindex="0">
 <table>
 <thead><tr><th scope="col">arm</th><th scope="col">tried</th><th scope="col">old text</th><th scope="col">new text</th>
 <th scope="col">against the learning rates</th></tr></thead>
@@ -52,6 +53,7 @@ measures before it trains is not in it. New tokens: those that were not replay.<
 <td>{{ "beyond the sweep" if one.distance is none else one.distance|percent }}</td></tr>
 {% endfor %}</tbody>
 </table>
+</div>
 {% endif %}{% if notes %}<h2>Notes</h2>
 <ul>{% for note in notes %}<li>{{ note }}</li>{% endfor %}</ul>
 {% endif %}</body>
@@ -116,10 +118,12 @@ def pareto(comparison: Comparison) -> Panel | None:
             _draw(axes, arm, methods.index(arm.control_of or arm.name))
         percent_axes(axes)
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=across)
-        words = [f"{arm.name}: old {percent(arm.old.point)}, new {percent(arm.new.point)}" for arm in shown]
-        words += [f"{arm.name}: diverged" for arm in comparison.arms if arm not in shown]
-        title, about = "Old text against new text", "; ".join(words)
-        return Panel("arms-figure", title, about, inline(figure, "arms-figure", f"{title}. {about}"))
+        points = [f"{arm.name}: old {percent(arm.old.point)}, new {percent(arm.new.point)}" for arm in shown]
+        diverged = [f"{arm.name} diverged" for arm in comparison.arms if arm not in shown]
+        title = "Old text against new text"
+        # Who cannot see the drawing hears every point; the page beside it has them in its table.
+        svg = inline(figure, "arms-figure", f"{title}. {'; '.join([*points, *diverged])}")
+        return Panel("arms-figure", title, "; ".join(diverged), svg)
 
 
 def _draw_sweep(axes: Axes, sweep: list[ArmRow]) -> None:

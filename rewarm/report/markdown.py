@@ -68,13 +68,18 @@ def _matrix(result: Result) -> str:
         *(f"{plain(one.name)} ({one.role}{', proxy' if one.proxy else ''})" for one in columns),
     ]
     rows = [*wording.own_rows(result), *wording.control_rows(result)]
-    lines = [[_model(row), short(row.tokens), *(_cell(result, row, column.name) for column in columns)] for row in rows]
+    lines = [
+        [_model(result, row), short(row.tokens), *(_cell(result, row, column.name) for column in columns)]
+        for row in rows
+    ]
     legend = "▼ better, ▲ worse, ≈ not distinguishable from noise; after the interval, the loss in nats per byte."
     return f"{_table(head, lines)}\n\n{legend}"
 
 
-def _model(row: Row) -> str:
-    return f"{plain(row.name)}{'' if row.kind in ('base', 'stage') else f' ({row.kind})'}"
+def _model(result: Result, row: Row) -> str:
+    facts = ["" if row.kind in ("base", "stage") else row.kind, wording.methods(result, row)]
+    said = ", ".join(filter(None, facts))
+    return f"{plain(row.name)} ({said})" if said else plain(row.name)
 
 
 def _cell(result: Result, row: Row, column: str) -> str:
@@ -91,7 +96,7 @@ def _trade(result: Result) -> str:
     rows = [row for row in (result.final(), *wording.control_rows(result)) if row.kind != "base"]
     lines = [
         [
-            _model(row),
+            _model(result, row),
             wording.percent_with_interval(wording.mean_change(result, row, "old")),
             wording.percent_with_interval(wording.mean_change(result, row, "new")),
         ]

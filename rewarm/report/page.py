@@ -108,7 +108,14 @@ def _groups(result: Result) -> list[dict[str, Any]]:
     return [
         {
             "title": title,
-            "rows": [{"row": row, "cells": [_cell(result, row, one) for one in ordered]} for row in rows],
+            "rows": [
+                {
+                    "row": row,
+                    "methods": wording.methods(result, row),
+                    "cells": [_cell(result, row, one) for one in ordered],
+                }
+                for row in rows
+            ],
         }
         for title, rows in named
         if rows

@@ -47,15 +47,16 @@ def _matrix(result: Result, columns: list[Column]) -> Table:
     for rows in (wording.own_rows(result), wording.control_rows(result)):
         matrix.add_section()
         for row in rows:
-            matrix.add_row(_model(row), *(_cell(result, row, column.name) for column in columns))
+            matrix.add_row(_model(result, row), *(_cell(result, row, column.name) for column in columns))
     return matrix
 
 
-def _model(row: Row) -> Text:
+def _model(result: Result, row: Row) -> Text:
     note = {"base": "untouched", "control": "control", "release": "release"}.get(
         row.kind, f"{short(row.tokens)} tokens"
     )
-    return Text.assemble(row.name, "\n", (note, "dim"))
+    lines = [note, *filter(None, [wording.methods(result, row)])]
+    return Text.assemble(row.name, "\n", ("\n".join(lines), "dim"))
 
 
 def _cell(result: Result, row: Row, column: str) -> Text:

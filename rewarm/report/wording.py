@@ -76,6 +76,14 @@ def control_rows(result: Result) -> list[Row]:
     return [row for row in result.rows if row.kind == "control"]
 
 
+def methods(result: Result, row: Row) -> str:
+    """What held the old while a model of the main run was trained, and its adapter: `ewc + ema, lora`; may be empty."""
+    plans = [] if row.kind == "control" else [one for one in result.plan.get("stages", ()) if one["name"] == row.stage]
+    held = [" + ".join(one["type"] for one in plan.get("retention") or ()) for plan in plans]
+    adapters = [plan["adapter"]["type"] for plan in plans if plan.get("adapter")]
+    return ", ".join(word for word in (*held, *adapters) if word)
+
+
 def hashes(result: Result) -> dict[str, str]:
     """Every hash of the run by name, those of its corpora included."""
     return {**{f"corpus {facts.name}": facts.hash for facts in result.corpora}, **result.hashes}

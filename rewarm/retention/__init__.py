@@ -58,10 +58,14 @@ class Keeper:
     are clipped, `before_update`, the optimizer's update at `pace` times the schedule's rate, `update`. `finish` comes
     once, after the last step, and may replace the weights.
 
+    Of several methods each hook is called in the plan's order, but those of a later `turn` come after all others: what
+    takes in the weights after an update must see what the others made of it.
+
     `reached` is the share of the trainable parameters that the method acts on directly; None for one that acts through
     a loss or on the learning rate.
     """
 
+    turn: ClassVar[int] = 0
     reached: float | None = None
 
     def pace(self, step: int) -> float:
@@ -105,14 +109,17 @@ class Retention(Method):
 
     `paper` is its source, `cost` says in a sentence what it costs, `copies` how many fp32 copies of the weights it
     holds in memory, and `sweep` which options `rewarm compare --tune` tries, with their values. `brisk` are options at
-    which it shows within a dozen steps, for the laws.
+    which it shows within a dozen steps, for the laws. One that is not `in_release` leaves out the branch annealed for a
+    stage's release, which it would hold back from annealing.
     """
 
+    SYNONYMS: ClassVar[dict[str, str]] = {"lambda": "strength", "weight": "strength", "coefficient": "strength"}
     paper: ClassVar[str] = ""
     cost: ClassVar[str] = ""
     copies: ClassVar[float] = 0.0
     sweep: ClassVar[Mapping[str, Sequence[Any]]] = {}
     brisk: ClassVar[Mapping[str, Any]] = {}
+    in_release: ClassVar[bool] = True
 
     @classmethod
     @abstractmethod

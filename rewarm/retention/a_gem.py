@@ -29,7 +29,7 @@ class AGEM(Retention):
 
     paper: ClassVar[str] = "arXiv 1812.00420"
     cost: ClassVar[str] = "a pass forward and back over `rows` more rows every `every` steps, one copy of the gradients"
-    copies: ClassVar[float] = 1.0
+    copies: ClassVar[float] = 3.0
     sweep: ClassVar[Mapping[str, Sequence[Any]]] = {"rows": (4, 16)}
 
     text: Name = OLD

@@ -20,10 +20,9 @@ from rewarm.retention.gates import (
     gated,
     inputs_of,
     normalised,
-    shuffled,
     text_importance,
 )
-from rewarm.retention.penalty import trainable
+from rewarm.retention.penalty import permuted, trainable
 from rewarm.retention.units import Units, find_units, masks
 from rewarm.stages import NEW, OLD
 from rewarm.types import Batch, UserError
@@ -99,7 +98,7 @@ class DAS(Retention):
         units = find_units(scene.model, self.protect_down)
         held = {name: value.to(scene.model.device) for name, value in measured.items()}
         _check(units, held)
-        return SoftMask(scene, units, shuffled(held, scene.seed) if self.importance == "shuffled" else held, self)
+        return SoftMask(scene, units, permuted(held, scene.seed) if self.importance == "shuffled" else held, self)
 
     def check(self, model: PreTrainedModel, steps: int) -> None:
         """UserError when the heads and neurons of such a model are not known."""
@@ -131,8 +130,10 @@ class SoftMask(Keeper):
             parameter: mask * options.strength for parameter, mask in masks(units, held).items()
         }
         parameters = trainable(scene.model).values()
-        covered = sum(parameter.numel() for parameter in self.masks)
-        self.reached = covered / max(1, sum(parameter.numel() for parameter in parameters))
+        held_back = sum(int((mask > 0).expand_as(parameter).sum()) for parameter, mask in self.masks.items())
+        # Without any general knowledge there is nothing to hold before the first stage has left something.
+        waits = options.general == "none" and not scene.before
+        self.reached = None if waits else held_back / max(1, sum(parameter.numel() for parameter in parameters))
         self._on_update = options.strength > 0 and options.mask == "update"
         self._before = [torch.empty_like(parameter) for parameter in self.masks] if self._on_update else []
 

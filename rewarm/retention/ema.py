@@ -61,6 +61,8 @@ class Ema(Retention):
 class Average(Shadow):
     """Holds the average of the weights since `first` updates were made."""
 
+    turn: ClassVar[int] = 1
+
     def __init__(self, scene: Scene, decay: float, first: int) -> None:
         super().__init__(scene.model)
         self.decay, self.first = decay, first

@@ -69,7 +69,13 @@ class Freeze(Retention):
 
     def select(self, model: PreTrainedModel) -> None:
         """Takes the frozen parameters out of training; UserError when that leaves none, or there is nothing to take."""
-        for parameter in self._frozen(model):
+        frozen = self._frozen(model)
+        if frozen and not any(parameter.requires_grad for parameter in frozen):
+            raise UserError(
+                f"retention 'freeze': what it names of {type(model).__name__} does not train anyway, because an "
+                "adapter trains in its place. Leave freeze out, or train without the adapter"
+            )
+        for parameter in frozen:
             parameter.requires_grad_(False)
         if not any(parameter.requires_grad for parameter in model.parameters()):
             raise UserError(

@@ -169,25 +169,16 @@ def normalised(found: Mapping[str, Tensor], norm: Norm) -> Tensors:
     """Importance made comparable between layers: from 0, not protected, to 1, within each layer and kind.
 
     `one-sided`: max(0, tanh z), z being standardised, so that what is below the mean is free. `paper`: |tanh z|, which
-    protects the least important units as much as the most important ones. `rank`: the place in ascending order.
+    protects the least important units as much as the most important ones. `rank`: the share of others that matter less.
     """
     return {name: _normalised(value_U, norm) for name, value_U in found.items()}
 
 
 def _normalised(value_U: Tensor, norm: Norm) -> Tensor:
     if norm == "rank":
-        return value_U.argsort(stable=True).argsort().float() / max(1, len(value_U) - 1)
+        return torch.searchsorted(value_U.sort().values, value_U).float() / max(1, len(value_U) - 1)
     away_U, spread = value_U - value_U.mean(), value_U.std(correction=0)
     # Units that are all alike differ by rounding only.
     bare = spread <= torch.finfo(value_U.dtype).eps * value_U.abs().max()
     squashed_U = torch.zeros_like(value_U) if bare else torch.tanh(away_U / spread)
     return squashed_U.abs() if norm == "paper" else squashed_U.clamp(min=0)
-
-
-def shuffled(found: Mapping[str, Tensor], seed: int) -> Tensors:
-    """The same values within each layer and kind, at other units."""
-    source = torch.Generator().manual_seed(seed % (1 << 63))
-    return {
-        name: value_U[torch.randperm(len(value_U), generator=source).to(value_U.device)]
-        for name, value_U in found.items()
-    }

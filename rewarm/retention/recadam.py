@@ -32,6 +32,7 @@ class RecAdam(Retention):
     cost: ClassVar[str] = "one copy of the weights, one pass over them per step"
     copies: ClassVar[float] = 1.0
     sweep: ClassVar[Mapping[str, Sequence[Any]]] = {"width": (0.1, 1_000_000), "pull": (20.0, 100.0)}
+    in_release: ClassVar[bool] = False
     brisk: ClassVar[Mapping[str, Any]] = {"center": 6, "width": 2}
 
     center: Span | None = 0.25

@@ -27,6 +27,7 @@ class Reptile(Retention):
     cost: ClassVar[str] = "one copy of the weights, one pass over them every k steps"
     copies: ClassVar[float] = 1.0
     sweep: ClassVar[Mapping[str, Sequence[Any]]] = {"every": ("2%", "10%"), "epsilon": (0.1, 0.5)}
+    in_release: ClassVar[bool] = False
     brisk: ClassVar[Mapping[str, Any]] = {"every": 5, "epsilon": 0.5}
 
     every: Span = 500.0
@@ -45,7 +46,12 @@ class Reptile(Retention):
 
 
 class Interpolation(Shadow):
-    """Holds the weights at the start of each interval of `every` steps, and goes `epsilon` of the way from them."""
+    """Holds the weights at the start of each interval of `every` steps, and goes `epsilon` of the way from them.
+
+    Its turn is the last, and so is its last interval, so that beside an average it goes part of the way to that.
+    """
+
+    turn: ClassVar[int] = 2
 
     def __init__(self, scene: Scene, every: int, epsilon: float) -> None:
         super().__init__(scene.model)
@@ -56,11 +62,10 @@ class Interpolation(Shadow):
         self.restore()
 
     def update(self, step: int, rate: float) -> None:
-        """Interpolates once an interval is complete."""
-        if (step + 1) % self.every == 0:
+        """Interpolates once an interval is complete; `finish` does it for the last one."""
+        if (step + 1) % self.every == 0 and step + 1 < self.steps:
             self._interpolate()
 
     def finish(self) -> None:
-        """Interpolates the last interval where the stage ends inside it."""
-        if self.steps % self.every:
-            self._interpolate()
+        """Interpolates the last interval, which may be shorter."""
+        self._interpolate()

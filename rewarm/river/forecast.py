@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import json
 import tempfile
@@ -28,6 +27,7 @@ from rewarm.river.directory import PLAN, RunDirectory
 from rewarm.river.inputs import check_files, used_corpora
 from rewarm.river.legs import SELF_CORPUS, LegPlan, last_rates, legs, past
 from rewarm.river.sampling import ASSUMED_BYTES_PER_TOKEN, CorpusForecast, look
+from rewarm.river.shapes import shapes
 from rewarm.stages import SELF
 from rewarm.tokens.tokenizer import TextTokenizer
 from rewarm.training import activations
@@ -119,9 +119,9 @@ def forecast(plan: Plan, timed: bool = False) -> Forecast:
 
 
 def _check_methods(model: PreTrainedModel, planned: Sequence[tuple[str, Sequence[LegPlan]]]) -> None:
-    """UserError, naming the leg, for a retention method that cannot hold this model, or not for so many steps."""
-    for leg in (leg for _, found in planned for leg in found):
-        tried = copy.deepcopy(model)
+    """UserError, naming the leg, for an adapter that cannot be attached to this model, or a retention method that
+    cannot hold it, or not for so many steps."""
+    for leg, tried in (both for _, found in planned for both in shapes(model, found)):
         for method in leg.retention:
             assert isinstance(method, Retention)  # the plan built it from the retention folder
             try:

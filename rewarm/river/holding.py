@@ -5,14 +5,12 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from safetensors.torch import load_file, save_file
-from torch import Tensor
+from safetensors.torch import load_file
 from transformers import PreTrainedModel
 
 from rewarm.mixtures.draw import draw
@@ -21,7 +19,7 @@ from rewarm.plan import Plan
 from rewarm.retention import Retention, Scene
 from rewarm.river.directory import RunDirectory
 from rewarm.river.inputs import Inputs
-from rewarm.river.legs import SELF_CORPUS, LegPlan
+from rewarm.river.legs import SELF_CORPUS, LegPlan, goes_on
 from rewarm.river.starts import base_model
 from rewarm.stages import NEW, OLD, SELF
 from rewarm.tokens.hashing import seed_of
@@ -44,12 +42,21 @@ def methods(leg: LegPlan) -> dict[str, Retention]:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A leg of a run; `before` is the leg whose parameters it goes on training, if there is one."""
+    """A leg of a run; `past` names the legs whose parameters it goes on training, the last one first."""
 
     inputs: Inputs
     run: RunDirectory
     leg: LegPlan
-    before: LegPlan | None
+    past: tuple[str, ...]
+
+    @classmethod
+    def of(cls, inputs: Inputs, run: RunDirectory, planned: Sequence[LegPlan], leg: LegPlan) -> Place:
+        """The place of one of the planned legs."""
+        past, before = [], goes_on(planned, leg)
+        while before is not None:
+            past.append(before.name)
+            before = goes_on(planned, before)
+        return cls(inputs, run, leg, tuple(past))
 
 
 def begin(place: Place, model: PreTrainedModel, tell: Tell) -> Keepers:
@@ -62,7 +69,9 @@ def begin(place: Place, model: PreTrainedModel, tell: Tell) -> Keepers:
         scene = _scene(place, model, name, tell)
         file = _kept(run, leg.name, name, "measured")
         started = time.perf_counter()
-        measured = load_file(file) if file.is_file() else _written(file, method.measure(scene))
+        if not file.is_file():
+            run.write_tensors(file, method.measure(scene))
+        measured = load_file(file)
         on_device = {key: value.to(model.device) for key, value in measured.items()}
         keeper = held[name] = method.keeper(scene, on_device)
         if keeper.reached == 0:
@@ -81,27 +90,18 @@ def end(place: Place, model: PreTrainedModel, tell: Tell) -> None:
     for name, method in methods(leg).items():
         scene = _scene(place, model, name, tell)
         measured = load_file(_kept(run, leg.name, name, "measured"))
-        _written(_kept(run, leg.name, name, "left"), method.leave(scene, measured))
+        run.write_tensors(_kept(run, leg.name, name, "left"), method.leave(scene, measured))
 
 
 def _kept(run: RunDirectory, leg: str, method: str, what: str) -> Path:
     return run.training(leg) / "kept" / f"{method}-{what}.safetensors"
 
 
-def _written(file: Path, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Writes a file that is never seen half-written; what it holds."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_suffix(".partial")
-    save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, partial)
-    os.replace(partial, file)
-    return dict(tensors)
-
-
 def _scene(place: Place, model: PreTrainedModel, method: str, tell: Tell) -> Scene:
     inputs, run, leg = place.inputs, place.run, place.leg
     plan = inputs.plan
-    # By the names of parameters: with another adapter between, a name would mean another parameter.
-    left = _kept(run, place.before.name, method, "left") if place.before is not None else None
+    # A stage between may have done without the method. What another adapter trained is no past: names would deceive.
+    left = next((file for past in place.past if (file := _kept(run, past, method, "left")).is_file()), None)
 
     def base() -> PreTrainedModel:
         loaded: PreTrainedModel = base_model(plan, inputs, run).eval().requires_grad_(False)
@@ -119,7 +119,7 @@ def _scene(place: Place, model: PreTrainedModel, method: str, tell: Tell) -> Sce
         precision=choose_precision(plan.precision),
         steps=leg.steps,
         replayed=frozenset(number for number, name in enumerate(leg.shares) if name == leg.replayed),
-        before=load_file(left) if left is not None and left.is_file() else {},
+        before=load_file(left) if left is not None else {},
         tell=tell,
     )
 

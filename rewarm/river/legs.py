@@ -222,7 +222,7 @@ def _release(plan: Plan, stage: Stage, trunk: LegPlan) -> LegPlan:
         policy="keep",
         past_steps=trunk.past_steps + trunk.steps,
         past_stages=trunk.past_stages + 1,
-        retention=trunk.retention,
+        retention=tuple(method for method in trunk.retention if getattr(method, "in_release", True)),
         adapter=trunk.adapter,
     )
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from transformers import PreTrainedModel
 
 from rewarm.adapters import Adapter
@@ -41,7 +40,8 @@ def start_model(inputs: Inputs, run: RunDirectory, planned: Sequence[LegPlan], l
     An adapter that goes on from the leg before is attached to the model that leg attached it to, with the weights it
     ended with. UserError when a finished leg's folder no longer holds the weights it was given.
     """
-    first, before = _first(planned, leg), goes_on(planned, leg)
+    before = _before(planned, leg)
+    first = (*before, leg)[0]
     origin = first.start
     if origin == BASE:
         model = base_model(inputs.plan, inputs, run)
@@ -56,15 +56,16 @@ def start_model(inputs: Inputs, run: RunDirectory, planned: Sequence[LegPlan], l
     if leg.adapter is not None:
         assert isinstance(leg.adapter, Adapter)  # the plan built it from the adapters folder
         leg.adapter.attach(model, seed_of(inputs.plan.seed, first.name, "adapter"))
-        if before is not None:
-            _load(model, _file(run, before.name))
+        # Of each leg, because one that froze parts of the adapter kept only what it trained.
+        for trained in before:
+            _load(model, _file(run, trained.name))
     return model
 
 
-def _first(planned: Sequence[LegPlan], leg: LegPlan) -> LegPlan:
-    """The leg that began with this leg's adapter; a leg without one is its own."""
+def _before(planned: Sequence[LegPlan], leg: LegPlan) -> list[LegPlan]:
+    """The legs that trained this leg's adapter before it, oldest first."""
     before = goes_on(planned, leg)
-    return leg if leg.adapter is None or before is None else _first(planned, before)
+    return [] if leg.adapter is None or before is None else [*_before(planned, before), before]
 
 
 def _file(run: RunDirectory, leg: str) -> Path:
@@ -85,12 +86,8 @@ def merge(run: RunDirectory, leg: LegPlan, model: PreTrainedModel) -> None:
     if leg.adapter is None:
         return
     assert isinstance(leg.adapter, Adapter)  # the plan built it from the adapters folder
-    file = _file(run, leg.name)
-    file.parent.mkdir(parents=True, exist_ok=True)
     trained = {name: value for name, value in model.named_parameters() if value.requires_grad}
-    partial = file.with_suffix(".partial")
-    save_file({name: value.detach().cpu().contiguous() for name, value in trained.items()}, partial)
-    os.replace(partial, file)
+    run.write_tensors(_file(run, leg.name), trained)
     leg.adapter.merge(model)
     if not leg.adapter.merges:
         text = (

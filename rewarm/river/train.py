@@ -88,7 +88,7 @@ def _train_leg(
         model, AdamWOptions(plan.weight_decay, plan.adam_betas, plan.adam_epsilon, plan.max_grad_norm)
     )
     _inherit(run, planned, leg, optimizer)
-    place = holding.Place(inputs, run, leg, goes_on(planned, leg))
+    place = holding.Place.of(inputs, run, planned, leg)
     keepers = holding.begin(place, model, hooks.tell_or_stop)
     rows = _rows(inputs, run, leg, passes)
     loop_leg = _loop_leg(inputs, run, leg, rows, last_rate, passes)
@@ -100,6 +100,7 @@ def _train_leg(
         run.record("stopped", leg=leg.name, step=outcome.steps)
         raise Stopped(f"stopped at step {outcome.steps} of {leg.name}; saved. The same command goes on from there")
     keepers.finish()
+    del keepers, optimizer  # what methods leave is measured in the memory that these took
     holding.end(place, model, hooks.tell)
     merge(run, leg, model)
     _finish(inputs, run, leg, rows, model, hooks)

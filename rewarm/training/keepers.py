@@ -1,10 +1,11 @@
-"""The retention methods of a leg as one: every hook of the loop reaches each of them, in the plan's order."""
+"""The retention methods of a leg as one: every hook of the loop reaches each of them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from math import prod
 
+import torch
 from torch import Tensor
 
 from rewarm.objectives.head_terms import HeadTerm
@@ -13,10 +14,10 @@ from rewarm.types import Batch
 
 
 class Keepers:
-    """Keepers by the name of their method; none is allowed, and then every hook does nothing."""
+    """Keepers by the name of their method, in the plan's order; none is allowed, and then every hook does nothing."""
 
     def __init__(self, held: Mapping[str, Keeper]) -> None:
-        self.held = dict(held)
+        self.held = dict(sorted(held.items(), key=lambda item: item[1].turn))
 
     def pace(self, step: int) -> float:
         """What Adam's part of the update is scaled by."""
@@ -32,7 +33,9 @@ class Keepers:
         for keeper in self.held.values():
             loss = keeper.loss(batch, scale)
             if loss is not None:
-                loss.backward()
+                # Autocast, under which the loss was made, would round the gradients of what was kept in fp32.
+                with torch.autocast(loss.device.type, enabled=False):
+                    loss.backward()
 
     def gradients(self, step: int) -> None:
         """Lets each method change the gradients of the step."""

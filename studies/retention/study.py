@@ -38,6 +38,7 @@ RETENTION: tuple[Any, ...] = (
 )
 ADAPTERS: tuple[Any, ...] = ("lora", "block-expansion", "k-adapter", "modular")
 REPLAYED: tuple[Any, ...] = ("l2-sp", "distillation")
+FACTORS = (0.0625, 0.125, 0.25, 0.5, 1.0, 2.0)
 REPLAYS = tuple({"from": "books", "share": share} for share in (0.05, 0.25))
 
 
@@ -71,7 +72,7 @@ def plan(data: Path, output: Path, base: Path, tokens: str) -> Plan:
 
 def chosen(plain: Plan, only: list[str]) -> list[Arm]:
     """The sweep of learning rates, each method alone, replay alone, and what needs or may gain from replay."""
-    found = arms(plain, {"retention": RETENTION, "adapter": ADAPTERS, "replay": REPLAYS})
+    found = arms(plain, {"retention": RETENTION, "adapter": ADAPTERS, "replay": REPLAYS}, FACTORS)
     values = plain.resolved()
     for stage in values["stages"]:
         stage["replay"] = REPLAYS[0]

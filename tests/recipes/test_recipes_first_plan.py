@@ -67,6 +67,7 @@ def test_comments_say_where_defaults_come_from(base: str, texts: dict[str, str])
     assert "rule of thumb: sweep it" in text
     assert "from 1/60 to 1 times the original peak" in text
     assert "the base has 128 positions and" in text
+    assert "--vary retention=none,ewc,l2-sp" in text
     assert "&id" not in text  # YAML anchors would be hard to edit
 
 
@@ -75,6 +76,7 @@ def test_without_old_text_the_model_replays_itself(base: str, texts: dict[str, s
     assert from_values(yaml.safe_load(text)).stages[0].replay is not None
     assert yaml.safe_load(text)["stages"][0]["replay"]["from"] == "self"
     assert "forgetting is not measured" in text
+    assert "--vary" not in text  # a comparison needs old text to judge by
 
 
 def test_names_are_made_unique(base: str, texts: dict[str, str], tmp_path: Path) -> None:

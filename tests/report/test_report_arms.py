@@ -100,6 +100,16 @@ def test_the_reading_names_methods_by_their_verdict_and_no_control(compared: Com
     )
 
 
+def test_the_reading_says_when_one_rate_beats_all_others(compared: Comparison) -> None:
+    """Then the frontier is a single point, and what lies between the rates is beyond the sweep all the same."""
+    best = arm("learning rate x2", 1, -11, kind="sweep", factor=2)
+    rows = [best if row.name == best.name else row for row in compared.arms]
+    assert reading(compared.model_copy(update={"arms": rows})).endswith(
+        "these have no learning rates to be held against, because learning rate x2 is better than the others on old "
+        "and new text at once; compare rates around it: freeze."
+    )
+
+
 def test_an_arm_is_found_by_name_and_the_sweep_stands_in_order(compared: Comparison) -> None:
     assert [row.factor for row in compared.sweep()] == [0.5, 1, 2]
     assert compared.arm("ewc").seconds == 15
@@ -123,7 +133,8 @@ def test_the_page_holds_every_arm_escaped_and_what_tuning_tried(compared: Compar
 def test_the_figure_says_its_points_in_words_and_hollows_controls(compared: Comparison) -> None:
     panel = pareto(compared)
     assert panel is not None
-    assert "ewc: old +1.00%, new −9.00%; ewc, random control: old +5.00%, new −9.00%" in panel.about
+    assert "ewc: old +1.00%, new −9.00%; ewc, random control: old +5.00%, new −9.00%" in panel.svg
+    assert panel.about == ""
     for name in ("base", "learning rates", "ewc", "ewc, random control", "×0.5", "×2"):
         assert f">{name}</text>" in panel.svg
     # Three methods, three colours; each marker once in the drawing and once in the legend.
@@ -135,9 +146,11 @@ def test_the_figure_says_its_points_in_words_and_hollows_controls(compared: Comp
 def test_an_arm_that_diverged_is_named_and_no_point(compared: Comparison) -> None:
     lost = Measured(point=INF, documents=(INF, INF), seeds=(INF, INF))
     rows = [row.model_copy(update={"old": lost, "new": lost}) if row.name == "ewc" else row for row in compared.arms]
-    panel = pareto(compared.model_copy(update={"arms": rows}))
+    lacking = compared.model_copy(update={"arms": rows})
+    panel = pareto(lacking)
     assert panel is not None
-    assert "ewc: diverged" in panel.about
+    assert panel.about == "ewc diverged"
+    assert "No point: ewc diverged." in html(lacking)
     assert ">ewc</text>" not in panel.svg
     nothing = [row.model_copy(update={"old": lost, "new": lost}) for row in compared.arms]
     assert pareto(compared.model_copy(update={"arms": nothing})) is None

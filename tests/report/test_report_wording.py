@@ -5,7 +5,9 @@ import math
 import pytest
 
 from rewarm.report import wording
+from rewarm.report.markdown import markdown
 from rewarm.report.meanings import limits, metric_lines
+from rewarm.report.page import html
 from rewarm.report.result import Cell, Result, Row
 from rewarm.report.wording import Change
 
@@ -50,6 +52,20 @@ def test_mean_change_adds_half_widths_in_squares(normal: Result) -> None:
     assert (found.point, found.low, found.high) == (
         pytest.approx(0.0095), pytest.approx(0.0070), pytest.approx(0.0120),
     )  # fmt: skip
+
+
+def test_a_stage_is_shown_with_what_held_the_old_and_with_its_adapter(normal: Result) -> None:
+    first = {"name": "papers-stage", "retention": [{"type": "ewc"}, {"type": "ema"}], "adapter": {"type": "lora"}}
+    second = {"name": "code-stage", "retention": [], "adapter": None}
+    result = normal.model_copy(update={"plan": {"stages": [first, second]}})
+    rows = {row.name: row for row in result.rows}
+    control = rows["joint"].model_copy(update={"stage": "papers-stage"})
+    assert wording.methods(result, rows["papers-stage"]) == "ewc + ema, lora"
+    assert wording.methods(result, rows["code-stage"]) == ""
+    assert wording.methods(result, rows["base"]) == ""
+    assert wording.methods(result, control) == ""
+    assert "papers-stage (ewc + ema, lora) | 10M" in markdown(result)
+    assert '10M tokens, ewc + ema, lora</span>' in html(result)
 
 
 def test_old_columns_come_first(normal: Result) -> None:

@@ -12,6 +12,7 @@ from peft import LoraConfig, inject_adapter_in_model
 from safetensors.torch import load_file
 from torch import Tensor
 
+from rewarm.adapters.block_expansion import BlockExpansion
 from rewarm.models.load import weights_hash
 from rewarm.plan import from_values
 from rewarm.retention import Scene, Tensors
@@ -114,6 +115,28 @@ def test_the_share_of_parameters_reached_by_hand(make_tiny: Make, make_scene: Ma
     total = sum(parameter.numel() for parameter in model.parameters())
     keeper = DAS().keeper(make_scene(model), same_for_all(model, 0.5))
     assert keeper.reached == pytest.approx(2 * (2 * 1024 + 2 * 512 + 3 * 2048) / total)
+
+
+def test_only_units_that_matter_are_reached(make_tiny: Make, make_scene: Make) -> None:
+    """Of the second layer, whose heads alone do: q, o 32 x 32, k, v 16 x 32. With nothing known yet, it waits."""
+    model = make_tiny("llama")
+    held = {name: value * (name == "heads.1") for name, value in same_for_all(model, 0.5).items()}
+    total = sum(parameter.numel() for parameter in model.parameters())
+    assert DAS().keeper(make_scene(model), held).reached == pytest.approx((2 * 1024 + 2 * 512) / total)
+    nothing = same_for_all(model, 0.0)
+    assert DAS().keeper(make_scene(model), nothing).reached == 0
+    assert DAS(general="none").keeper(make_scene(model), nothing).reached is None
+    assert DAS(general="none").keeper(make_scene(model, before=nothing), nothing).reached == 0
+
+
+def test_layers_that_begin_as_the_identity_are_not_reached(make_tiny: Make, make_scene: Make) -> None:
+    """What they compute is 0 whatever their gates are: as good as no importance, and a run says so."""
+    model = make_tiny("llama")
+    BlockExpansion(blocks=1).attach(model, 0)
+    scene = make_scene(model)
+    for norm in ("one-sided", "paper", "rank"):
+        method = DAS(rows=2, norm=norm)  # type: ignore[arg-type]  # mypy does not see that these are the three
+        assert method.keeper(scene, method.measure(scene)).reached == 0
 
 
 def test_an_adapter_on_frozen_weights_is_not_reached(make_tiny: Make, make_scene: Make) -> None:

@@ -10,6 +10,8 @@ import pytest
 import torch
 from safetensors import safe_open
 
+from rewarm.adapters.k_adapter import KAdapter
+from rewarm.adapters.lora import Lora
 from rewarm.methods import build
 from rewarm.retention.freeze import Freeze, decoder_layers
 from rewarm.training.leg import Leg
@@ -28,6 +30,18 @@ def in_layer(number: int, names: set[str]) -> set[str]:
 def frozen(model: Any, method: Freeze) -> set[str]:
     method.select(model)
     return {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
+
+
+def test_beside_an_adapter_that_froze_it_all_there_is_nothing_to_freeze(make_tiny: Make) -> None:
+    """LoRA's pairs lie in the layers, and can be frozen with them; those of k-adapter lie elsewhere."""
+    lora, beside = make_tiny("llama"), make_tiny("llama")
+    Lora().attach(lora, 0)
+    before = sum(parameter.requires_grad for parameter in lora.parameters())
+    Freeze(embeddings=False).select(lora)
+    assert sum(parameter.requires_grad for parameter in lora.parameters()) == before / 2
+    KAdapter().attach(beside, 0)
+    with pytest.raises(UserError, match="does not train anyway"):
+        Freeze().select(beside)
 
 
 EMBEDDINGS = {"model.embed_tokens.weight"}

@@ -21,9 +21,9 @@ from rewarm.retention.gates import (
     importance,
     inputs_of,
     normalised,
-    shuffled,
     text_importance,
 )
+from rewarm.retention.penalty import permuted
 from rewarm.retention.units import find_units
 from rewarm.tokens.packing import NO_TARGET
 from rewarm.types import Batch, UserError
@@ -185,7 +185,14 @@ def test_each_layer_and_kind_is_normalised_by_itself() -> None:
     assert torch.allclose(found["heads.0"], found["heads.1"])
 
 
-@pytest.mark.parametrize("norm", ["one-sided", "paper"])
+def test_units_that_matter_alike_have_the_same_rank() -> None:
+    """Two dead units do not differ by their numbers."""
+    assert normalised({"n": torch.tensor([3.0, 0.0, 0.0, 1.0])}, "rank")["n"].tolist() == pytest.approx(
+        [1, 0, 0, 2 / 3]
+    )
+
+
+@pytest.mark.parametrize("norm", ["one-sided", "paper", "rank"])
 @pytest.mark.parametrize("values", [[0.1] * 7, [0.0] * 3, [5.0]])
 def test_units_that_are_alike_are_all_free(norm: Any, values: list[float]) -> None:
     assert normalised({"heads.0": torch.tensor(values)}, norm)["heads.0"].tolist() == [0] * len(values)
@@ -199,12 +206,12 @@ def test_the_paper_protects_units_below_the_mean_and_one_sided_does_not(make_tin
     assert float((normalised({"n": raw}, "paper")["n"][below] > 0.5).float().mean()) > 0.2
 
 
-def test_shuffled_keeps_the_values_of_a_layer_and_kind() -> None:
+def test_permuted_importance_keeps_the_values_of_a_layer_and_kind() -> None:
     found = {"heads.0": torch.arange(4.0), "neurons.0": torch.arange(10.0, 60.0)}
-    mixed = shuffled(found, 3)
+    mixed = permuted(found, 3)
     assert {name: sorted(value.tolist()) for name, value in mixed.items()} == {
         name: value.tolist() for name, value in found.items()
     }
     assert not torch.equal(mixed["neurons.0"], found["neurons.0"])
-    assert torch.equal(mixed["neurons.0"], shuffled(found, 3)["neurons.0"])
-    assert not torch.equal(mixed["neurons.0"], shuffled(found, 4)["neurons.0"])
+    assert torch.equal(mixed["neurons.0"], permuted(found, 3)["neurons.0"])
+    assert not torch.equal(mixed["neurons.0"], permuted(found, 4)["neurons.0"])

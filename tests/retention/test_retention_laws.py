@@ -71,9 +71,9 @@ def test_a_resumed_leg_is_the_unbroken_one(
     name: str, kind: str, leg: Leg, make_tiny: Make, fit: Make, make_scene: Make
 ) -> None:
     """What was measured is measured once and read again, as a run does it."""
-    whole, method = make_tiny(kind), brisk(name)
-    method.select(whole)
-    measured = method.measure(make_scene(whole, kind))
+    whole, same, method = make_tiny(kind), make_tiny(kind), brisk(name)
+    method.select(same)
+    measured = method.measure(make_scene(same, kind))
     fit(whole, method, family=kind, measured=measured)
     broken = dataclasses.replace(leg, folder=leg.folder.with_name("broken"))
     for stop_after in (4, 3, 2, None):
@@ -123,3 +123,44 @@ def test_what_is_left_can_be_kept_on_disk(name: str, make_tiny: Make, make_scene
         again = load_file(tmp_path / f"{number}.safetensors")
         assert all(torch.equal(again[key], value.cpu()) for key, value in tensors.items())
     method.keeper(dataclasses.replace(scene, before=left), method.measure(dataclasses.replace(scene, before=left)))
+
+
+@by_method
+def test_it_holds_an_adapter_or_is_refused(name: str, leg: Leg, make_tiny: Make, fit: Make, make_scene: Make) -> None:
+    """What is frozen below an adapter stays as it is, whatever the method does to what trains."""
+    from rewarm.adapters.lora import Lora
+
+    model, method = make_tiny("llama"), brisk(name)
+    Lora(r=4).attach(model, 0)
+    frozen = {key: value.detach().clone() for key, value in model.named_parameters() if not value.requires_grad}
+    short = dataclasses.replace(leg, rows=dataclasses.replace(leg.rows, source_SR=leg.rows.source_SR[:4]))
+    if name == "das":  # it masks the frozen weights only, so a run refuses it: what it reaches is nothing
+        scene = make_scene(model)
+        assert method.keeper(scene, method.measure(scene)).reached == 0
+        return
+    fit(model, method, short)
+    held = journal.read(leg.folder / "journal.jsonl")[-1].get("retention", {}).get(name, {})
+    assert held.get("reached") is None or held["reached"] > 0
+    now = dict(model.named_parameters())
+    assert all(torch.equal(now[key], value) for key, value in frozen.items())
+
+
+@by_method
+@pytest.mark.parametrize("other", ["l2-sp", "ema"])
+def test_two_methods_off_change_nothing(name: str, other: str, leg: Leg, make_tiny: Make, make_scene: Make) -> None:
+    from rewarm.training.keepers import Keepers
+    from rewarm.training.loop import train
+    from rewarm.training.optimizer import AdamWOptions, Optimizer
+
+    hashes = []
+    for number, names in enumerate([(), (name, other)]):
+        model = make_tiny("gpt2")
+        offs = {one: METHODS[one].off() for one in names}
+        scene = make_scene(model, "gpt2")
+        keepers = Keepers({one: method.keeper(scene, method.measure(scene)) for one, method in offs.items()})
+        optimizer = Optimizer(model, AdamWOptions(0.1, (0.9, 0.95), 1e-8, 1.0))
+        folder = leg.folder.with_name(f"leg-{number}")
+        train(model, optimizer, dataclasses.replace(leg, folder=folder), [], lambda: False, lambda *told: None, keepers)
+        keepers.finish()
+        hashes.append(weights_hash(model))
+    assert hashes[0] == hashes[1]

@@ -131,3 +131,27 @@ def test_what_cannot_hold_the_model_is_told_before_any_work(
     with pytest.raises(UserError, match=message):
         forecast(from_values(make_values([LAW | {"retention": retention}])))
     assert not (tmp_path / "run").exists()
+
+
+def test_a_method_finds_what_it_left_before_a_stage_without_it(make_values: MakeValues, tmp_path: Path) -> None:
+    held = {"retention": {"type": "ewc", "rows": 4, "gamma": 1}}
+    stages = [LAW | held, CODE, {"name": "again", "data": "law", **held}]
+    run(from_values(make_values(stages, old_corpus="old")))
+    folder = tmp_path / "run" / "training"
+    left, found = (
+        load_file(folder / f"stage-{leg}" / "kept" / f"ewc-{what}.safetensors")
+        for leg, what in (("1-law", "left"), ("3-again", "measured"))
+    )
+    assert left.keys() == found.keys() != set()
+    assert all(torch.equal(left[name], found[name]) for name in left)
+
+
+def test_a_release_is_not_held_back_from_annealing(make_values: MakeValues, tmp_path: Path) -> None:
+    held = ["l2-sp", {"type": "reptile", "every": 2}, {"type": "recadam", "center": 0.5}]
+    stage = LAW | {"retention": held, "release": {"tokens": 512}}
+    run(from_values(make_values([stage])))
+    entries = [entry for entry in RunDirectory(tmp_path / "run").ledger() if entry["event"] == "retention"]
+    methods: dict[str, list[str]] = {}
+    for entry in entries:
+        methods.setdefault(entry["leg"], []).append(entry["method"])
+    assert methods == {"stage-1-law": ["l2-sp", "reptile", "recadam"], "stage-1-law-release": ["l2-sp"]}

@@ -73,6 +73,22 @@ def test_one_adapter_goes_through_the_run(make_values: MakeValues, base: Path, t
     assert not any("optimizer state" in note for note in result.notes)
 
 
+def test_a_part_of_the_adapter_that_was_frozen_for_a_stage_is_not_lost(
+    make_values: MakeValues, base: Path, tmp_path: Path
+) -> None:
+    """The upper layer's pairs are trained by the first stage only; the later ones keep them as they are."""
+    lora = LORA | {"one_for": "run"}
+    freeze = {"type": "freeze", "layers": "upper-half", "embeddings": False}
+    later = [{"name": name, "data": "code", "adapter": lora, "retention": freeze} for name in ("second", "third")]
+    run(from_values(make_values([_stages(lora)[0], *later])))
+    first, second, third = (
+        _weight(tmp_path / "run" / leg) for leg in ("stage-1-law", "stage-2-second", "stage-3-third")
+    )
+    assert not torch.equal(first, _weight(base))
+    assert torch.equal(second, first)
+    assert torch.equal(third, first)
+
+
 def test_moments_are_taken_over_with_the_adapter_they_belong_to(values_in: MakeValues, tmp_path: Path) -> None:
     """The same second stage with kept and with reset moments ends elsewhere when one adapter goes on, else not."""
     ends = {}
