@@ -107,7 +107,7 @@ def test_a_wrong_plan_says_what_is_wrong(changes: dict[str, Any], said: str) -> 
         ({"name": True}, ".name: give a name; this reads as True, so put it in quotes"),
         ({"name": "base"}, "stage name 'base' is used twice (or is the reserved 'base'"),
         ({"lr": 1e-3}, ".lr: unknown key. Did you mean 'learning_rate'?"),
-        ({"adapter": ["lora"]}, ".adapter: a stage has one adapter: give its name or a mapping with 'type', and no list."),
+        ({"adapter": ["lora"]}, ".adapter: a stage has one adapter: give its name or a mapping"),
         ({"adapter": {"type": "lora", "rank": 8}}, ".adapter.rank: unknown key. Did you mean 'r'?"),
         ({"retention": {"type": "ewc", "lambda": 1}}, ".retention.lambda: unknown key. Did you mean 'strength'?"),
         ({"learning_rate": "fast"}, ".learning_rate: Input should be a valid number"),

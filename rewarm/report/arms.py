@@ -183,7 +183,7 @@ def reading(comparison: Comparison) -> str:
 def _beyond(comparison: Comparison) -> str:
     """Why methods beyond the sweep have no standing. One rate that beats all others leaves nothing to trade along."""
     line = frontier([Point(arm.old.point, arm.new.point) for arm in comparison.sweep()])
-    if len(line) > 1 or len(comparison.sweep()) == 1:
+    if len(line) != 1 or len(comparison.sweep()) == 1:
         return "learned more or less than every learning rate tried, so nothing is known"
     best = next(arm.name for arm in comparison.sweep() if Point(arm.old.point, arm.new.point) in line)
     return (

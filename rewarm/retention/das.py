@@ -101,8 +101,13 @@ class DAS(Retention):
         return SoftMask(scene, units, permuted(held, scene.seed) if self.importance == "shuffled" else held, self)
 
     def check(self, model: PreTrainedModel, steps: int) -> None:
-        """UserError when the heads and neurons of such a model are not known."""
-        find_units(model)
+        """UserError when the heads and neurons of such a model are not known, or none of their weights trains."""
+        units = find_units(model, self.protect_down)
+        if not masks(units, {some.name: torch.ones(some.count) for some in units}):
+            raise UserError(
+                f"retention 'das': no weight of a head or neuron of {type(model).__name__} trains, because an adapter "
+                "or freeze keeps them as they are. Leave das out, or train without that"
+            )
 
     def leave(self, scene: Scene, measured: Mapping[str, Tensor]) -> Tensors:
         """The maximum, unit by unit, of the importance so far and that for the stage's own text."""

@@ -102,7 +102,7 @@ def split(text: str) -> list[str]:
 def arms(plan: Plan, vary: Mapping[str, Sequence[Any]], factors: Sequence[float] = FACTORS) -> list[Arm]:
     """The sweep of learning rates, then one arm for each value of each key; their controls are `with_controls`'.
 
-    The sweep is of the plan without what varies; its arm at the plan's own rates is called `none` where something was
+    The sweep is of the plan without what varies, and a variant is that with one value put in. The sweep's arm at the plan's own rates is called `none` where something was
     taken away for it, otherwise `plan`, and stands first. A value that repeats an earlier arm adds none. UserError,
     before any work, when a value is wrong or arms would not be scored on the same documents.
     """
@@ -121,7 +121,7 @@ def arms(plan: Plan, vary: Mapping[str, Sequence[Any]], factors: Sequence[float]
     found += [Arm(f"learning rate x{factor:g}", "sweep", _at_rate(plain, factor), factor=factor) for factor in others]
     for key, values in vary.items():
         for value in values:
-            other = _changed(plan, key, value)
+            other = _changed(plain, key, value)
             arm = Arm(_label(key, getattr(other.stages[0], key)), "variant", other, key)
             if all(arm.plan.resolved() != before.plan.resolved() for before in found):
                 found.append(arm)

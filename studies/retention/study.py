@@ -29,7 +29,6 @@ RETENTION: tuple[Any, ...] = (
     "recadam",
     {"type": "distillation", "on": "new"},
     {"type": "das", "rows": 64},
-    {"type": "das", "rows": 64, "norm": "one-sided", "contrast": 1.0},
     "reptile",
     "ema",
     "a-gem",

@@ -65,7 +65,7 @@ def test_a_stage_is_shown_with_what_held_the_old_and_with_its_adapter(normal: Re
     assert wording.methods(result, rows["base"]) == ""
     assert wording.methods(result, control) == ""
     assert "papers-stage (ewc + ema, lora) | 10M" in markdown(result)
-    assert '10M tokens, ewc + ema, lora</span>' in html(result)
+    assert "10M tokens, ewc + ema, lora</span>" in html(result)
 
 
 def test_old_columns_come_first(normal: Result) -> None:

@@ -144,6 +144,8 @@ def test_an_adapter_on_frozen_weights_is_not_reached(make_tiny: Make, make_scene
     held = same_for_all(model, 0.5)
     model = inject_adapter_in_model(LoraConfig(r=2, target_modules="all-linear"), model)
     assert DAS().keeper(make_scene(model), held).reached == 0
+    with pytest.raises(UserError, match="no weight of a head or neuron of LlamaForCausalLM trains"):
+        DAS().check(model.to("meta"), 100)
 
 
 def test_importance_grows_from_stage_to_stage(make_tiny: Make, make_scene: Make) -> None:

@@ -168,3 +168,15 @@ def test_tuning_keeps_what_a_caller_put_before_the_name(scratch_plan: Any) -> No
     arm = next(arm for arm in arms(plan, {"retention": ["l2-sp"]}) if arm.kind == "variant")
     named = replace(arm, name=f"replay 5% + {arm.name}")
     assert [one.name for one in tunings(named)] == [f"replay 5% + l2-sp strength={value:g}" for value in (0.01, 0.1, 1)]
+
+
+def test_a_variant_carries_nothing_else_that_varies(scratch_plan: Any) -> None:
+    """Otherwise a verdict on one method would be on two."""
+    values = scratch_plan()
+    values["stages"][0] |= {"retention": "ema", "adapter": "lora"}
+    found = arms(from_values(values), {"retention": ["l2-sp"], "adapter": ["k-adapter"]})
+    stages = {arm.name: arm.plan.stages[0] for arm in found if arm.kind == "variant"}
+    assert [method.method_name() for method in stages["l2-sp"].retention] == ["l2-sp"]
+    assert stages["l2-sp"].adapter is None
+    assert stages["k-adapter"].retention == ()
+    assert stages["k-adapter"].replay is not None  # it does not vary
