@@ -102,9 +102,10 @@ def split(text: str) -> list[str]:
 def arms(plan: Plan, vary: Mapping[str, Sequence[Any]], factors: Sequence[float] = FACTORS) -> list[Arm]:
     """The sweep of learning rates, then one arm for each value of each key; their controls are `with_controls`'.
 
-    The sweep is of the plan without what varies, and a variant is that with one value put in. The sweep's arm at the plan's own rates is called `none` where something was
-    taken away for it, otherwise `plan`, and stands first. A value that repeats an earlier arm adds none. UserError,
-    before any work, when a value is wrong or arms would not be scored on the same documents.
+    The sweep is of the plan without what varies, and a variant is that with one value put in. The sweep's arm at the
+    plan's own rates is called `none` where something was taken away for it, otherwise `plan`, and stands first. A value
+    that repeats an earlier arm adds none. UserError, before any work, when a value is wrong or arms would not be scored
+    on the same documents.
     """
     if not vary:
         raise UserError(f"nothing varies: give --vary KEY=VALUES, with one of the keys {', '.join(KEYS)}")
