@@ -41,7 +41,8 @@ class Standing:
     (below 0: it forgets less); `low` and `high` bound the 95 % interval over seeds.
 
     `beats` and `behind` only where that interval leaves out 0. `beyond the sweep` (no numbers) where some seed learned
-    more or less than every learning rate on the frontier: nothing there is comparable at equal new loss.
+    more than every learning rate on the frontier and forgot more, too, or less of both: what a rate that learns as much
+    would forget is not known.
     """
 
     verdict: Verdict
@@ -62,19 +63,26 @@ def frontier(points: Sequence[Point]) -> list[Point]:
 def distance(point: Point, sweep: Sequence[Point]) -> float | None:
     """The point's old change less that of the sweep's frontier at the same new change, by linear interpolation.
 
-    None for a point whose new change lies outside the frontier's, and for one that diverged.
+    A point that learned more than every rate and forgot less than the one that learned most beats them all, and one
+    that learned less than every rate and forgot more than the gentlest is behind them all: then this is the distance
+    from that end, which is the least it can be. None for another point outside the frontier's range, for which nothing
+    is known, and for one that diverged.
     """
     line = frontier(sweep)
-    if not point.finite or not line or not line[0].new <= point.new <= line[-1].new:
+    if not point.finite or not line:
         return None
+    if point.new < line[0].new:
+        return point.old - line[0].old if point.old < line[0].old else None
+    if point.new > line[-1].new:
+        return point.old - line[-1].old if point.old > line[-1].old else None
     return point.old - float(np.interp(point.new, [held.new for held in line], [held.old for held in line]))
 
 
 def shortfall(point: Point, sweep: Sequence[Point]) -> tuple[bool, float]:
     """What to sort tried values of an option by, the best first.
 
-    Values within the frontier's range come first, by their distance. Beyond it a value is held against the nearest end
-    of the frontier, with what it learned more or less counted in full.
+    Values that have a distance come first, by it. Another is held against the nearest end of the frontier, with what it
+    learned more or less counted in full.
     """
     found, line = distance(point, sweep), frontier(sweep)
     if found is not None:

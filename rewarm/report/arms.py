@@ -184,7 +184,7 @@ def _beyond(comparison: Comparison) -> str:
     """Why methods beyond the sweep have no standing. One rate that beats all others leaves nothing to trade along."""
     line = frontier([Point(arm.old.point, arm.new.point) for arm in comparison.sweep()])
     if len(line) != 1 or len(comparison.sweep()) == 1:
-        return "learned more or less than every learning rate tried, so nothing is known"
+        return "learned and forgot more than every learning rate tried, or less of both, so nothing is known"
     best = next(arm.name for arm in comparison.sweep() if Point(arm.old.point, arm.new.point) in line)
     return (
         f"have no learning rates to be held against, because {best} is better than the others on old and new text at "

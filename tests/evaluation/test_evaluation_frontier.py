@@ -33,10 +33,18 @@ def test_distance_is_the_old_change_at_equal_new_change() -> None:
     assert distance(Point(2, -8), SWEEP) == 0
 
 
-@pytest.mark.parametrize("new", [-10.01, -4.99, -3, math.inf, math.nan])
-def test_there_is_no_distance_beyond_the_sweep(new: float) -> None:
-    assert distance(Point(0, new), SWEEP) is None
+@pytest.mark.parametrize(("old", "new"), [(5, -10.01), (4, -11), (0, -4.99), (1, -3), (0, math.inf), (0, math.nan)])
+def test_there_is_no_distance_beyond_the_sweep(old: float, new: float) -> None:
+    """More learned and more forgotten than at any rate, or less of both: what a rate between would do is not known."""
+    assert distance(Point(old, new), SWEEP) is None
     assert distance(Point(0, -5), []) is None
+
+
+def test_what_is_better_or_worse_than_every_rate_has_the_least_distance_it_can_have() -> None:
+    """More learned than by the rate that learned most, (4, -10), and less forgotten; less learned than by the gentlest,
+    (1, -5), and more forgotten."""
+    assert distance(Point(3, -12), SWEEP) == 3 - 4
+    assert distance(Point(1.5, -3), SWEEP) == 1.5 - 1
 
 
 def test_values_tried_are_sorted_by_what_they_gain() -> None:
@@ -44,6 +52,7 @@ def test_values_tried_are_sorted_by_what_they_gain() -> None:
     forgets 1 more."""
     assert shortfall(Point(2.5, -9), SWEEP) == (False, pytest.approx(-0.5))
     assert shortfall(Point(0, -2), SWEEP) == (True, pytest.approx(2))
+    assert shortfall(Point(3, -12), SWEEP) == (False, -1)
     assert shortfall(Point(5, -12), SWEEP) == (True, pytest.approx(-1))
     assert shortfall(Point(math.inf, math.inf), SWEEP) == (True, math.inf)
 

@@ -95,8 +95,8 @@ def test_cells_show_the_interval_over_documents_first(compared: Comparison) -> N
 def test_the_reading_names_methods_by_their_verdict_and_no_control(compared: Comparison) -> None:
     assert reading(compared) == (
         "2 seeds for each arm. These forget less than the learning rates do at equal loss on new text: ewc; these "
-        "cannot be told from the learning rates: <l2-sp>; these learned more or less than every learning rate tried, "
-        "so nothing is known: freeze."
+        "cannot be told from the learning rates: <l2-sp>; these learned and forgot more than every learning rate "
+        "tried, or less of both, so nothing is known: freeze."
     )
 
 
