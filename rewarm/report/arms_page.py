@@ -21,7 +21,7 @@ from rewarm.report.wording import percent
 _PAGE = """\
 <h1>Variants compared</h1>
 <p>{{ reading }}</p>
-{% if panel %}<figure style="max-width: 38rem; margin: 0">{{ svg }}<figcaption>{{ panel.title }}.
+{% if panel %}<figure style="max-width: 46rem; margin: 0">{{ svg }}<figcaption>{{ panel.title }}.
 The line is the sweep of learning rates; a hollow marker is the random control of the method of its colour; bars are the
 wider of the two 95% intervals.{% if panel.about %} No point: {{ panel.about }}.{% endif %}</figcaption></figure>
 {% endif %}<div class="scroll" tabindex="0">
@@ -101,29 +101,47 @@ def pareto(comparison: Comparison) -> Panel | None:
 
     None when every arm diverged: an arm without a finite loss is no point, and named in the words beside.
     """
-    shown = [arm for arm in comparison.arms if math.isfinite(arm.old.point) and math.isfinite(arm.new.point)]
-    if not shown:
+    finite = [arm for arm in comparison.arms if math.isfinite(arm.old.point) and math.isfinite(arm.new.point)]
+    if not finite:
         return None
+    shown = _near(finite)
     others = [arm for arm in shown if arm.kind != "sweep"]
     across = 1 if any(len(arm.name) > 24 for arm in others) else 2
     with matplotlib.style.context(["default", STYLE]):
-        size, inside = with_legend(lines=-(-(len(others) + 2) // across))
+        size, inside = with_legend(-(-(len(others) + 2) // across), plot=4.4)
         figure, axes = blank(size, inside, "old text: change of loss", "new text: change of loss")
         axes.axhline(0, color=MUTED, linewidth=0.8)
         axes.axvline(0, color=MUTED, linewidth=0.8)
         axes.plot([0], [0], "x", color=INK, markersize=8, markeredgewidth=1.6, label="base", linestyle="none")
-        _draw_sweep(axes, [arm for arm in comparison.sweep() if arm in shown])
+        _draw_sweep(axes, [arm for arm in comparison.sweep() if arm in finite])
         methods = [arm.name for arm in comparison.arms if arm.kind == "variant"]
         for arm in others:
             _draw(axes, arm, methods.index(arm.control_of or arm.name))
         percent_axes(axes)
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=across)
-        points = [f"{arm.name}: old {percent(arm.old.point)}, new {percent(arm.new.point)}" for arm in shown]
-        diverged = [f"{arm.name} diverged" for arm in comparison.arms if arm not in shown]
+        points = [f"{arm.name}: old {percent(arm.old.point)}, new {percent(arm.new.point)}" for arm in finite]
+        aside = [f"{arm.name} diverged" for arm in comparison.arms if arm not in finite]
+        aside += [f"not drawn, far outside: {arm.name}" for arm in finite if arm not in shown]
         title = "Old text against new text"
         # Who cannot see the drawing hears every point; the page beside it has them in its table.
-        svg = inline(figure, "arms-figure", f"{title}. {'; '.join([*points, *diverged])}")
-        return Panel("arms-figure", title, "; ".join(diverged), svg)
+        svg = inline(figure, "arms-figure", f"{title}. {'; '.join([*points, *aside])}")
+        return Panel("arms-figure", title, "; ".join(aside), svg)
+
+
+def _near(arms: list[ArmRow]) -> list[ArmRow]:
+    """The arms without the random controls that lie so far off that the rest would be one spot."""
+    others = [arm for arm in arms if arm.kind != "control"]
+    bounds = []
+    for values in ([arm.old.point for arm in others], [arm.new.point for arm in others]):
+        low, high = min([0.0, *values]), max([0.0, *values])
+        margin = 0.2 * (high - low)
+        bounds.append((low - margin, high + margin))
+    (left, right), (bottom, top) = bounds
+    return [
+        arm
+        for arm in arms
+        if arm.kind != "control" or (left <= arm.old.point <= right and bottom <= arm.new.point <= top)
+    ]
 
 
 def _draw_sweep(axes: Axes, sweep: list[ArmRow]) -> None:

@@ -69,11 +69,11 @@ def pareto(result: Result) -> Panel | None:
         return Panel("pareto-figure", title, about, inline(figure, "pareto-figure", f"{title}. {about}"))
 
 
-def with_legend(lines: int) -> tuple[tuple[float, float], tuple[float, float, float, float]]:
+def with_legend(lines: int, plot: float = 3.2) -> tuple[tuple[float, float], tuple[float, float, float, float]]:
     """Size and axes, in inches and shares, of a square figure with a legend of so many lines below."""
-    plot, below, above = 3.2, 0.72 + 0.21 * lines, 0.1
-    height = plot + below + above
-    return (4.3, height), (0.19, below / height, 0.78, plot / height)
+    below, above, left, right = 0.72 + 0.21 * lines, 0.1, 0.82, 0.13
+    height, width = plot + below + above, left + plot + right
+    return (width, height), (left / width, below / height, plot / width, plot / height)
 
 
 def _last_rows(result: Result) -> Iterator[Row]:

@@ -15,6 +15,7 @@ from typing import Any
 
 from rewarm.report.arms import ArmRow, Comparison
 from rewarm.report.arms_page import pareto
+from rewarm.report.comparison import HEAD
 
 HERE = Path(__file__).parent
 
@@ -53,6 +54,14 @@ def table(comparison: Comparison) -> str:
     return "\n".join(lines)
 
 
+def alone(svg: str) -> str:
+    """A figure of a page as a file of its own, with the page's colours."""
+    style = HEAD[HEAD.index("<style>") : HEAD.index("</style>")]
+    head, _, rest = svg.partition(">")
+    head = head.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"', 1)
+    return f"{head}>{style} svg {{ background: var(--paper); color: var(--ink); }}</style>{rest}"
+
+
 def main() -> None:
     """Writes the two files and prints the table."""
     comparison = Comparison.model_validate_json(Path(sys.argv[1]).read_text(encoding="utf-8"))
@@ -72,7 +81,7 @@ def main() -> None:
     (HERE / "results.json").write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
     panel = pareto(comparison)
     if panel is not None:
-        (HERE / "frontier.svg").write_text(panel.svg + "\n", encoding="utf-8")
+        (HERE / "frontier.svg").write_text(alone(panel.svg) + "\n", encoding="utf-8")
     print(table(comparison))
 
 

@@ -157,6 +157,17 @@ def test_an_arm_that_diverged_is_named_and_no_point(compared: Comparison) -> Non
     assert "<svg" not in html(compared.model_copy(update={"arms": nothing}))
 
 
+def test_a_control_that_lies_far_off_is_named_and_not_drawn(compared: Comparison) -> None:
+    """The rest lies between 0 and 8 percent of old text: 9 is near, 40 would make one spot of it."""
+    for old, about in ((9, ""), (40, "not drawn, far outside: ewc, random control")):
+        arms = [row.model_copy(update={"old": change(old)}) if row.kind == "control" else row for row in compared.arms]
+        panel = pareto(compared.model_copy(update={"arms": arms}))
+        assert panel is not None
+        assert panel.about == about
+        assert (">ewc, random control</text>" in panel.svg) == (not about)
+        assert f"ewc, random control: old +{old}.00%" in panel.svg
+
+
 def test_both_files_are_written_and_the_json_reads_back(compared: Comparison, tmp_path: Path) -> None:
     write(compared, tmp_path)
     text = (tmp_path / "comparison.json").read_text(encoding="utf-8")
