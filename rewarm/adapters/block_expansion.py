@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 
 from rewarm.adapters import Adapter
 from rewarm.adapters.beside import attached
-from rewarm.adapters.decoder import decoder_layers, per_layer, set_number
+from rewarm.models.decoder import decoder_layers, per_layer, set_number
 from rewarm.objectives.probing import probe_tokens, probing
 from rewarm.types import UserError
 

@@ -15,7 +15,7 @@ from transformers.cache_utils import Cache, DynamicCache
 
 from rewarm.adapters import Adapter
 from rewarm.adapters.beside import Beside, add, attached
-from rewarm.adapters.decoder import decoder_layers, drawing, set_number
+from rewarm.models.decoder import decoder_layers, drawing, set_number
 from rewarm.types import UserError
 
 

@@ -11,8 +11,8 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from rewarm.adapters import Adapter
-from rewarm.adapters.decoder import decoder_layers, drawing
 from rewarm.methods import nearest
+from rewarm.models.decoder import decoder_layers, drawing
 from rewarm.types import UserError
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from transformers.cache_utils import DynamicCache
 
 from rewarm.adapters import Adapter
 from rewarm.adapters.beside import Beside, add
-from rewarm.adapters.decoder import decoder_layers, drawing, per_layer
+from rewarm.models.decoder import decoder_layers, drawing, per_layer
 from rewarm.quantities import Share
 
 

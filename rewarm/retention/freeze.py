@@ -11,6 +11,7 @@ from pydantic import AfterValidator, model_validator
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from rewarm.models.decoder import decoder_layers
 from rewarm.retention import Keeper, Retention, Scene
 from rewarm.types import UserError
 
@@ -108,7 +109,7 @@ class Freeze(Retention):
         return list(chosen.values())
 
     def _in_layers(self, model: PreTrainedModel) -> Iterator[nn.Parameter]:
-        layers = decoder_layers(model)
+        _, layers = decoder_layers(model)
         for number in self._numbers(len(layers)):
             parts = layers[number].named_children() if self.only else [("", layers[number])]
             for name, part in parts:
@@ -133,20 +134,6 @@ class Freeze(Retention):
         if word == "random":
             return sorted(random.Random(self.seed).sample(range(count), frozen))
         return list(range(frozen))
-
-
-def decoder_layers(model: PreTrainedModel) -> nn.ModuleList:
-    """The list of a model's decoder layers: the first one of as many modules as its configuration counts layers.
-
-    UserError when it has none.
-    """
-    count = model.config.get_text_config().num_hidden_layers
-    for module in model.modules():
-        if isinstance(module, nn.ModuleList) and len(module) == count:
-            return module
-    raise UserError(
-        f"{type(model).__name__} has no list of {count} decoder layers, so layers cannot be frozen by number"
-    )
 
 
 def _in_norms(model: PreTrainedModel) -> Iterator[nn.Parameter]:

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from rewarm.adapters.block_expansion import BlockExpansion, _identity
-from rewarm.adapters.decoder import decoder_layers
 from rewarm.adapters.k_adapter import KAdapter
+from rewarm.models.decoder import decoder_layers
 from rewarm.types import UserError
 
 Make = Callable[..., Any]

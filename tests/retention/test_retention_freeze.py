@@ -13,7 +13,8 @@ from safetensors import safe_open
 from rewarm.adapters.k_adapter import KAdapter
 from rewarm.adapters.lora import Lora
 from rewarm.methods import build
-from rewarm.retention.freeze import Freeze, decoder_layers
+from rewarm.models.decoder import decoder_layers
+from rewarm.retention.freeze import Freeze
 from rewarm.training.leg import Leg
 from rewarm.types import UserError
 
@@ -102,7 +103,7 @@ def test_frozen_stays_and_the_rest_moves(only: Any, family: str, leg: Leg, make_
     moved = {name: not torch.equal(value, before[name]) for name, value in model.named_parameters()}
     trained = {name for name, value in model.named_parameters() if value.requires_grad}
     assert {name for name in moved if moved[name]} == trained
-    layer = next(name for name, module in model.named_modules() if module is decoder_layers(model)[0])
+    layer = next(name for name, module in model.named_modules() if module is decoder_layers(model)[1][0])
     inside = {name for name in moved if name.startswith(f"{layer}.")}
     held = set(moved) - trained - inside
     assert len(held) == 1

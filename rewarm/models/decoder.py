@@ -21,8 +21,8 @@ def decoder_layers(model: PreTrainedModel) -> tuple[str, nn.ModuleList]:
         if isinstance(module, nn.ModuleList) and len(module) == count and type(module[0]).__name__ in kinds:
             return name, module
     raise UserError(
-        f"{type(model).__name__} has no list of {count} decoder layers, to which an adapter could be attached. Use a "
-        "decoder such as Llama, Qwen, Mistral, Gemma, OLMo, GPT-NeoX or GPT-2, or train without an adapter"
+        f"{type(model).__name__} has no list of {count} decoder layers. Adapters and freezing need a decoder such "
+        "as Llama, Qwen, Mistral, Gemma, OLMo, GPT-NeoX or GPT-2: train without them"
     )
 
 
