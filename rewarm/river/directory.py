@@ -14,10 +14,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
-from safetensors import SafetensorError
-from safetensors.torch import save_file
-from torch import Tensor
-
 from rewarm.plan import Plan, from_values
 from rewarm.types import StorageError, UserError
 
@@ -70,21 +66,6 @@ class RunDirectory:
             opened.flush()
             os.fsync(opened.fileno())
         os.replace(partial, file)
-
-    @staticmethod
-    def write_tensors(file: Path, tensors: Mapping[str, Tensor]) -> None:
-        """Writes a safetensors file that is never seen half-written; StorageError when the disk refuses."""
-        partial = file.with_suffix(".partial")
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, partial)
-            with partial.open("rb") as written:
-                os.fsync(written.fileno())
-            os.replace(partial, file)
-        except (OSError, SafetensorError) as error:
-            raise StorageError(
-                f"'{file}' was not written: {error}. Make room and run the same command again"
-            ) from error
 
     def ledger(self) -> list[dict[str, Any]]:
         """Every event of the run, oldest first."""

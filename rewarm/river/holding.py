@@ -26,6 +26,7 @@ from rewarm.tokens.hashing import seed_of
 from rewarm.tokens.loader import Source, StageRows
 from rewarm.tokens.order import DocumentStream
 from rewarm.tokens.prepare import Tell
+from rewarm.training import checkpoint
 from rewarm.training.keepers import Keepers
 from rewarm.training.machine import choose_precision
 from rewarm.types import Batch, UserError
@@ -70,7 +71,7 @@ def begin(place: Place, model: PreTrainedModel, tell: Tell) -> Keepers:
         file = _kept(run, leg.name, name, "measured")
         started = time.perf_counter()
         if not file.is_file():
-            run.write_tensors(file, method.measure(scene))
+            checkpoint.write_tensors(file, method.measure(scene))
         measured = load_file(file)
         on_device = {key: value.to(model.device) for key, value in measured.items()}
         keeper = held[name] = method.keeper(scene, on_device)
@@ -90,7 +91,7 @@ def end(place: Place, model: PreTrainedModel, tell: Tell) -> None:
     for name, method in methods(leg).items():
         scene = _scene(place, model, name, tell)
         measured = load_file(_kept(run, leg.name, name, "measured"))
-        run.write_tensors(_kept(run, leg.name, name, "left"), method.leave(scene, measured))
+        checkpoint.write_tensors(_kept(run, leg.name, name, "left"), method.leave(scene, measured))
 
 
 def _kept(run: RunDirectory, leg: str, method: str, what: str) -> Path:

@@ -16,6 +16,7 @@ from rewarm.river.directory import RunDirectory
 from rewarm.river.inputs import Inputs
 from rewarm.river.legs import BASE, LegPlan, goes_on
 from rewarm.tokens.hashing import seed_of
+from rewarm.training import checkpoint
 from rewarm.training.machine import on_device
 from rewarm.types import UserError
 
@@ -87,7 +88,7 @@ def merge(run: RunDirectory, leg: LegPlan, model: PreTrainedModel) -> None:
         return
     assert isinstance(leg.adapter, Adapter)  # the plan built it from the adapters folder
     trained = {name: value for name, value in model.named_parameters() if value.requires_grad}
-    run.write_tensors(_file(run, leg.name), trained)
+    checkpoint.write_tensors(_file(run, leg.name), trained)
     leg.adapter.merge(model)
     if not leg.adapter.merges:
         text = (

@@ -11,7 +11,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,22 @@ def write(folder: Path, step: int, state: State, key: str, pending: Sequence[flo
             "whole: make room and run the same command again"
         ) from error
     return target
+
+
+def write_tensors(file: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Writes a safetensors file beside the checkpoints that is never seen half-written.
+
+    StorageError when the disk refuses.
+    """
+    partial = file.with_suffix(".partial")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, partial)
+        with partial.open("rb") as written:
+            os.fsync(written.fileno())
+        os.replace(partial, file)
+    except (OSError, SafetensorError) as error:
+        raise StorageError(f"'{file}' was not written: {error}. Make room and run the same command again") from error
 
 
 def _save(file: Path, tensors: dict[str, Tensor]) -> str:

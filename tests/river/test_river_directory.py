@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from rewarm.plan import Plan, from_values, load
 from rewarm.river.directory import RunDirectory
@@ -99,14 +98,6 @@ def test_a_full_disk_is_a_storage_error(tmp_path: Path, code: int) -> None:
 def test_other_errors_of_the_system_stay_what_they_are(tmp_path: Path) -> None:
     with pytest.raises(PermissionError), RunDirectory(tmp_path).locked():
         raise PermissionError(errno.EACCES, "no")
-
-
-def test_tensors_that_cannot_be_written_are_a_storage_error(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    RunDirectory.write_tensors(tmp_path / "folder" / "a.safetensors", {"one": torch.ones(2)})
-    assert [entry.name for entry in (tmp_path / "folder").iterdir()] == ["a.safetensors"]
-    with pytest.raises(StorageError, match=r"a\.safetensors' was not written"):
-        RunDirectory.write_tensors(tmp_path / "file" / "a.safetensors", {"one": torch.ones(2)})
 
 
 def test_a_line_cut_short_is_no_event_and_spoils_no_later_one(tmp_path: Path) -> None:

@@ -222,3 +222,11 @@ def test_an_error_of_the_system_is_a_storage_error(tmp_path: Path, monkeypatch: 
     with pytest.raises(StorageError, match="No space left"):
         write(tmp_path, 1, *trained(1), "key")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_tensors_that_cannot_be_written_are_a_storage_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    checkpoint.write_tensors(tmp_path / "folder" / "a.safetensors", {"one": torch.ones(2)})
+    assert [entry.name for entry in (tmp_path / "folder").iterdir()] == ["a.safetensors"]
+    with pytest.raises(StorageError, match=r"a\.safetensors' was not written"):
+        checkpoint.write_tensors(tmp_path / "file" / "a.safetensors", {"one": torch.ones(2)})
