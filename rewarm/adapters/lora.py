@@ -27,7 +27,7 @@ class Lora(Adapter):
 
     Hu et al., arXiv 2106.09685. Defaults for continual pre-training as Biderman et al. (arXiv 2405.09673) found them:
     every linear of the decoder layers, r 256 (a quarter of the width where that is less), alpha = 2 r. They train it
-    at about ten times the learning rate of full training, so give the stage such a `learning_rate`.
+    at about ten times the learning rate of full training: that is `learning_rate_factor: 10`.
 
     `targets` is `all-linear`, `attention`, or names of modules (`[q_proj, v_proj]`); one that is nowhere is an error.
     `rslora` makes the scale alpha / sqrt(r), with alpha 16 (Kalajdzievski, arXiv 2312.03732), so that r can grow

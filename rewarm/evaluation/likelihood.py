@@ -26,6 +26,7 @@ from rewarm.evaluation.passes import batch_tokens, length_batches
 from rewarm.evaluation.prefixes import Group, Ids, Query, plan
 from rewarm.evaluation.trees import keep, reach, shares_prefixes, tree_inputs
 from rewarm.objectives.causal import has_plain_head
+from rewarm.objectives.probing import evaluating
 from rewarm.objectives.products import as_torch_does
 from rewarm.types import UserError
 
@@ -116,15 +117,13 @@ def _query(number: int, request: Request, max_length: int) -> Query:
 def _as_it_is_scored(model: PreTrainedModel) -> Iterator[None]:
     """Without dropout and gradients, with attention that takes masks, and with torch's own products: passes have many
     shapes, and the other library prepares anew for each."""
-    before, was_training = model.config._attn_implementation, model.training
+    before = model.config._attn_implementation
     if before not in _MASKABLE:
         model.set_attn_implementation("sdpa")
-    model.eval()
     try:
-        with torch.no_grad(), as_torch_does():
+        with evaluating(model), torch.no_grad(), as_torch_does():
             yield
     finally:
-        model.train(was_training)
         if before not in _MASKABLE:
             model.set_attn_implementation(before)
 

@@ -11,15 +11,21 @@ from transformers import PreTrainedModel
 
 
 @contextmanager
-def probing(model: PreTrainedModel) -> Iterator[None]:
-    """Meanwhile the model has no dropout, no gradients and its own number format."""
+def evaluating(model: PreTrainedModel) -> Iterator[None]:
+    """Meanwhile the model is in evaluation mode, without dropout; then in the mode it was in, whatever happened."""
     was_training = model.training
     model.eval()
     try:
-        with torch.no_grad(), torch.autocast(model.device.type, enabled=False):
-            yield
+        yield
     finally:
         model.train(was_training)
+
+
+@contextmanager
+def probing(model: PreTrainedModel) -> Iterator[None]:
+    """Meanwhile the model has no dropout, no gradients and its own number format."""
+    with evaluating(model), torch.no_grad(), torch.autocast(model.device.type, enabled=False):
+        yield
 
 
 def probe_tokens(model: PreTrainedModel, count: int) -> Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from rewarm.objectives.causal import Objective
+from rewarm.objectives.probing import evaluating
 from rewarm.retention.penalty import trainable
 from rewarm.types import Batch
 
@@ -31,14 +32,10 @@ class LossGradients:
     def of(self, batch: Batch, scale: float) -> list[Tensor | None]:
         """Of `scale` x the nats summed over the batch's targets, in the parameters' order; None where it has none."""
         model = self.objective.model
-        was_training, kind = model.training, model.device.type
-        model.eval()
-        try:
-            with torch.autocast(kind, self.precision, enabled=self.precision != torch.float32):
+        with evaluating(model):
+            with torch.autocast(model.device.type, self.precision, enabled=self.precision != torch.float32):
                 loss = self.objective.loss_sum(batch, scale)
             return list(torch.autograd.grad(loss, list(self.parameters.values()), allow_unused=True))
-        finally:
-            model.train(was_training)
 
 
 def fisher(

@@ -21,6 +21,7 @@ from transformers import PreTrainedModel
 from rewarm.objectives.attention import NAME
 from rewarm.objectives.causal import Objective
 from rewarm.objectives.documents import document_bounds
+from rewarm.objectives.probing import evaluating
 from rewarm.retention import Scene, Tensors
 from rewarm.retention.units import Units
 from rewarm.tokens.packing import NO_TARGET
@@ -149,20 +150,16 @@ def dropout_importance(scene: Scene, units: Sequence[Units], text: str, rows: in
 
 def _measured(scene: Scene, units: Sequence[Units], text: str, rows: int, loss: Callable[[Batch], Tensor]) -> Tensors:
     """Importance without a trace in the model's mode or in the random numbers of training."""
-    model, device = scene.model, scene.model.device
-    was_training = model.training
-    model.eval()
-    try:
-        with (
-            torch.random.fork_rng([device] if device.type == "cuda" else []),
-            torch.autocast(device.type, scene.precision, enabled=scene.precision != torch.float32),
-        ):
-            torch.manual_seed(scene.seed)
-            return importance(
-                units, scene.rows(text, rows), loss, lambda done: scene.tell("importance of units", done, rows, "rows")
-            )
-    finally:
-        model.train(was_training)
+    device = scene.model.device
+    with (
+        evaluating(scene.model),
+        torch.random.fork_rng([device] if device.type == "cuda" else []),
+        torch.autocast(device.type, scene.precision, enabled=scene.precision != torch.float32),
+    ):
+        torch.manual_seed(scene.seed)
+        return importance(
+            units, scene.rows(text, rows), loss, lambda done: scene.tell("importance of units", done, rows, "rows")
+        )
 
 
 def normalised(found: Mapping[str, Tensor], norm: Norm) -> Tensors:

@@ -18,6 +18,7 @@ from rewarm.river.sampling import CorpusForecast
 from rewarm.training import activations
 from rewarm.training.memory import memory_available
 from rewarm.training.saving import ROOM
+from rewarm.types import UserError
 
 LIBRARY_BYTES = 600_000_000
 """What the process holds before the first weight, measured."""
@@ -64,6 +65,17 @@ class Need:
             f"{self.what}: the run needs about {size(self.needed)} and {size(self.available)} are {self.word}. "
             f"{self.remedy}."
         )
+
+
+def faults(needs: Sequence[Need]) -> list[str]:
+    """Why the needs cannot be met on this machine, one sentence for each that is not."""
+    return [fault for need in needs if (fault := need.fault()) is not None]
+
+
+def refuse(needs: Sequence[Need]) -> None:
+    """UserError when a need cannot be met."""
+    if found := faults(needs):
+        raise UserError("\n".join(found))
 
 
 def disk(work: Work) -> list[Need]:

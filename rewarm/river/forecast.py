@@ -20,7 +20,7 @@ from rewarm.corpora import Corpus
 from rewarm.models.load import check_length, check_vocabulary, make_model, save_tokenizer
 from rewarm.plan import Plan, Scratch
 from rewarm.retention import Retention
-from rewarm.river import timing
+from rewarm.river import costs, timing
 from rewarm.river.controls import control_plan
 from rewarm.river.costs import Need, Work, disk, memory
 from rewarm.river.directory import PLAN, RunDirectory
@@ -73,18 +73,15 @@ class Forecast:
 
     def faults(self) -> list[str]:
         """Why the run cannot fit on this machine, one sentence for each need."""
-        return [fault for need in self.needs if (fault := need.fault()) is not None]
+        return costs.faults(self.needs)
 
     def refuse(self) -> None:
         """UserError when the disk or the memory cannot hold the run."""
-        if faults := self.faults():
-            raise UserError("\n".join(faults))
+        costs.refuse(self.needs)
 
     def refuse_preparing(self) -> None:
         """UserError when the disk cannot hold the tokens, which is all that preparing needs."""
-        tokens = [dataclasses.replace(need, needed=need.parts.get("tokens", 0)) for need in self.needs]
-        if faults := [fault for need in tokens if (fault := need.fault()) is not None]:
-            raise UserError("\n".join(faults))
+        costs.refuse([dataclasses.replace(need, needed=need.parts.get("tokens", 0)) for need in self.needs])
 
 
 def forecast(plan: Plan, timed: bool = False) -> Forecast:

@@ -19,7 +19,7 @@ from rewarm.plan import Plan
 from rewarm.retention import Retention, Scene
 from rewarm.river.directory import RunDirectory
 from rewarm.river.inputs import Inputs
-from rewarm.river.legs import SELF_CORPUS, LegPlan, goes_on
+from rewarm.river.legs import SELF_CORPUS, LegPlan, trained_before
 from rewarm.river.starts import base_model
 from rewarm.stages import NEW, OLD, SELF
 from rewarm.tokens.hashing import seed_of
@@ -53,11 +53,8 @@ class Place:
     @classmethod
     def of(cls, inputs: Inputs, run: RunDirectory, planned: Sequence[LegPlan], leg: LegPlan) -> Place:
         """The place of one of the planned legs."""
-        past, before = [], goes_on(planned, leg)
-        while before is not None:
-            past.append(before.name)
-            before = goes_on(planned, before)
-        return cls(inputs, run, leg, tuple(past))
+        past = tuple(before.name for before in reversed(trained_before(planned, leg)))
+        return cls(inputs, run, leg, past)
 
 
 def begin(place: Place, model: PreTrainedModel, tell: Tell) -> Keepers:

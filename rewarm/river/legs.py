@@ -63,7 +63,7 @@ def legs(plan: Plan, corpus_tokens: Callable[[str], int]) -> list[LegPlan]:
                 f"stage '{stage.name}': {tokens} tokens are less than half a step of batch_tokens {plan.batch_tokens}. "
                 "Raise the budget or lower batch_tokens"
             )
-        before = found.get(start)
+        state = _state_after(found.get(start))
         leg = LegPlan(
             name=f"stage-{number}-{stage.name}",
             stage=stage.name,
@@ -75,10 +75,10 @@ def legs(plan: Plan, corpus_tokens: Callable[[str], int]) -> list[LegPlan]:
             steps=steps,
             schedule=stage.schedule,
             mixture=stage.mixture,
-            peak=_peak(stage, before),
+            peak=_peak(stage, state),
             policy=stage.optimizer_state,
-            past_steps=before.past_steps + before.steps if before else 0,
-            past_stages=before.past_stages + 1 if before else 0,
+            past_steps=state.steps_before,
+            past_stages=state.stage,
             retention=stage.retention,
             adapter=stage.adapter,
         )
@@ -92,14 +92,16 @@ def legs(plan: Plan, corpus_tokens: Callable[[str], int]) -> list[LegPlan]:
     return list(found.values())
 
 
-def _peak(stage: Stage, before: LegPlan | None) -> float:
-    """The stage's peak learning rate as its adapter and retention make it, given the leg before it on its path."""
+def _state_after(leg: LegPlan | None) -> StreamState:
+    """What lies behind a leg that starts where this one ends; None stands for the base."""
+    return StreamState() if leg is None else StreamState(leg.past_stages + 1, leg.past_steps + leg.steps)
+
+
+def _peak(stage: Stage, state: StreamState) -> float:
+    """The stage's peak learning rate as its adapter and retention make it."""
     peak = stage.learning_rate
     if isinstance(stage.adapter, Adapter):
         peak *= stage.adapter.learning_rate_factor
-    state = StreamState(
-        stage=before.past_stages + 1 if before else 0, steps_before=before.past_steps + before.steps if before else 0
-    )
     for method in stage.retention:
         assert isinstance(method, Retention)  # the plan built it from the retention folder
         peak = method.peak(peak, state)
@@ -116,6 +118,12 @@ def goes_on(planned: Sequence[LegPlan], leg: LegPlan) -> LegPlan | None:
         return None
     shared = leg.adapter is None or leg.kind == "release" or getattr(leg.adapter, "one_for", None) == "run"
     return before if shared else None
+
+
+def trained_before(planned: Sequence[LegPlan], leg: LegPlan) -> list[LegPlan]:
+    """The legs whose parameters this leg goes on training, oldest first."""
+    before = goes_on(planned, leg)
+    return [] if before is None else [*trained_before(planned, before), before]
 
 
 def remarks(planned: Sequence[LegPlan]) -> list[str]:

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from rewarm.plan import Plan, Scratch
+from rewarm.river import costs
 from rewarm.river.comparison import TUNING_SEED, check, default_output, finished, run_plan
 from rewarm.river.costs import Need
 from rewarm.river.directory import RunDirectory
 from rewarm.river.forecast import Forecast, forecast
 from rewarm.river.variants import Arm, tunings, with_controls
-from rewarm.types import UserError
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +50,11 @@ class Outlook:
 
     def faults(self) -> list[str]:
         """Why the comparison cannot fit on this machine, one sentence for each need."""
-        return [fault for need in self.needs if (fault := need.fault()) is not None]
+        return costs.faults(self.needs)
 
     def refuse(self) -> None:
         """UserError when the disk or the memory cannot hold the comparison."""
-        if faults := self.faults():
-            raise UserError("\n".join(faults))
+        costs.refuse(self.needs)
 
 
 def outlook(

@@ -9,7 +9,7 @@ import torch
 from transformers import PreTrainedModel
 
 from rewarm.adapters import Adapter
-from rewarm.river.legs import BASE, LegPlan, goes_on
+from rewarm.river.legs import BASE, LegPlan, trained_before
 from rewarm.types import UserError
 
 
@@ -37,5 +37,5 @@ def shapes(base: PreTrainedModel, planned: Sequence[LegPlan]) -> Iterator[tuple[
 
 def _origin(planned: Sequence[LegPlan], leg: LegPlan) -> str:
     """Where the leg's adapter was attached; a leg without one is its own."""
-    before = goes_on(planned, leg)
-    return leg.start if leg.adapter is None or before is None else _origin(planned, before)
+    before = [] if leg.adapter is None else trained_before(planned, leg)
+    return (*before, leg)[0].start

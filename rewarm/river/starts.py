@@ -14,7 +14,7 @@ from rewarm.models.load import check_length, check_vocabulary, make_model, save_
 from rewarm.plan import Plan, Scratch
 from rewarm.river.directory import RunDirectory
 from rewarm.river.inputs import Inputs
-from rewarm.river.legs import BASE, LegPlan, goes_on
+from rewarm.river.legs import BASE, LegPlan, trained_before
 from rewarm.tokens.hashing import seed_of
 from rewarm.training import checkpoint
 from rewarm.training.machine import on_device
@@ -41,7 +41,7 @@ def start_model(inputs: Inputs, run: RunDirectory, planned: Sequence[LegPlan], l
     An adapter that goes on from the leg before is attached to the model that leg attached it to, with the weights it
     ended with. UserError when a finished leg's folder no longer holds the weights it was given.
     """
-    before = _before(planned, leg)
+    before = [] if leg.adapter is None else trained_before(planned, leg)
     first = (*before, leg)[0]
     origin = first.start
     if origin == BASE:
@@ -61,12 +61,6 @@ def start_model(inputs: Inputs, run: RunDirectory, planned: Sequence[LegPlan], l
         for trained in before:
             _load(model, _file(run, trained.name))
     return model
-
-
-def _before(planned: Sequence[LegPlan], leg: LegPlan) -> list[LegPlan]:
-    """The legs that trained this leg's adapter before it, oldest first."""
-    before = goes_on(planned, leg)
-    return [] if leg.adapter is None or before is None else [*_before(planned, before), before]
 
 
 def _file(run: RunDirectory, leg: str) -> Path:

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
-from rewarm.plan import from_values
+from rewarm.plan import Plan, from_values
 from rewarm.report.result import Result
 from rewarm.river.run import run
+from rewarm.river.train import Hooks
+from rewarm.types import Stopped
 
 MakeValues = Callable[..., dict[str, Any]]
 STAGE: dict[str, Any] = {"tokens": 2048, "learning_rate": 2e-3, "schedule": {"type": "rewarm", "warmup": 0.25}}
@@ -72,6 +74,26 @@ def values_in(base: Path, texts: dict[str, Path]) -> MakeValues:
         return values | changes
 
     return make
+
+
+@pytest.fixture
+def run_with_stops() -> Callable[[Plan, int], int]:
+    """A function: plan, step -> runs it to its end, stopped each time a little later; how often it was stopped.
+
+    The first run is stopped when it asks for the 8th time whether it should, each next one `step` questions later.
+    """
+
+    def finish(plan: Plan, step: int) -> int:
+        for stopped, most in enumerate(range(8, 200, step)):
+            asked = iter(range(1, 10_000))
+            try:
+                run(plan, Hooks(stop=lambda asked=asked, most=most: next(asked) == most))
+            except Stopped:
+                continue
+            return stopped
+        raise AssertionError("the run did not come to its end")
+
+    return finish
 
 
 @pytest.fixture

@@ -17,9 +17,8 @@ from rewarm.river.holding import _rows
 from rewarm.river.inputs import read_inputs
 from rewarm.river.legs import legs
 from rewarm.river.run import run
-from rewarm.river.train import Hooks
 from rewarm.training import journal
-from rewarm.types import Stopped, UserError
+from rewarm.types import UserError
 
 MakeValues = Callable[..., dict[str, Any]]
 LAW = {"name": "law", "data": "law"}
@@ -49,19 +48,11 @@ def test_the_report_says_what_it_acts_on(make_values: MakeValues) -> None:
 
 
 def test_a_run_that_was_stopped_ends_with_the_weights_of_the_unbroken_one(
-    values_in: MakeValues, tmp_path: Path
+    values_in: MakeValues, run_with_stops: Callable[..., int], tmp_path: Path
 ) -> None:
     stages = [LAW | {"retention": [PULL]}, CODE | {"retention": {"type": "l2-sp", "anchor": "base"}}]
     run(from_values(values_in(tmp_path / "whole", stages)))
-    plan, stopped = from_values(values_in(tmp_path / "broken", stages)), 0
-    for most in range(8, 200, 3):
-        asked = iter(range(1, 10_000))
-        try:
-            run(plan, Hooks(stop=lambda asked=asked, most=most: next(asked) == most))
-        except Stopped:
-            stopped += 1
-            continue
-        break
+    stopped = run_with_stops(from_values(values_in(tmp_path / "broken", stages)), 3)
     assert stopped > 3
     whole, broken = (RunDirectory(tmp_path / name).finished() for name in ("whole", "broken"))
     assert len(broken) == 2

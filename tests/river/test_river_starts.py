@@ -20,9 +20,8 @@ from rewarm.models.load import weights_hash
 from rewarm.plan import from_values
 from rewarm.river.directory import RunDirectory
 from rewarm.river.run import run
-from rewarm.river.train import Hooks
 from rewarm.training import journal
-from rewarm.types import Stopped, UserError
+from rewarm.types import UserError
 
 MakeValues = Callable[..., dict[str, Any]]
 MATRIX = "model.layers.1.mlp.up_proj"
@@ -153,18 +152,12 @@ def test_evaluate_gives_a_model_with_an_adapter_the_row_of_its_run(
     [LORA | {"one_for": "run", "dropout": 0.1}, "block-expansion", "k-adapter", "modular"],
     ids=["lora", "block-expansion", "k-adapter", "modular"],
 )
-def test_a_run_that_was_stopped_ends_as_the_unbroken_one(adapter: Any, values_in: MakeValues, tmp_path: Path) -> None:
+def test_a_run_that_was_stopped_ends_as_the_unbroken_one(
+    adapter: Any, values_in: MakeValues, run_with_stops: Callable[..., int], tmp_path: Path
+) -> None:
     stages = _stages(adapter, optimizer_state="keep", release={"tokens": 512})
     run(from_values(values_in(tmp_path / "whole", stages)))
-    plan, stopped = from_values(values_in(tmp_path / "broken", stages)), 0
-    for most in range(8, 200, 4):
-        asked = iter(range(1, 10_000))
-        try:
-            run(plan, Hooks(stop=lambda asked=asked, most=most: next(asked) == most))
-        except Stopped:
-            stopped += 1
-            continue
-        break
+    stopped = run_with_stops(from_values(values_in(tmp_path / "broken", stages)), 4)
     assert stopped > 2
     whole, broken = (RunDirectory(tmp_path / name).finished() for name in ("whole", "broken"))
     assert len(whole) == 3
