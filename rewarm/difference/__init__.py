@@ -1,0 +1,1 @@
+"""Two snapshots of a corpus -> what is new, what changed, what is gone."""
