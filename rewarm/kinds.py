@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
@@ -18,7 +19,11 @@ _SUFFIXES = {
     ".parquet": "parquet",
     ".txt": "text",
     ".md": "text",
+    ".xml": "wiki",
 }
+_PACKED = (".gz", ".bz2", ".zst")
+# Parts of a dump are named after the pages they hold: articles1.xml-p1p41242.bz2.
+_PART = re.compile(r"-p\d+p\d+$")
 
 
 def corpus_options(value: Any) -> Any:
@@ -37,7 +42,7 @@ def corpus_options(value: Any) -> Any:
 
 
 def _type_of_path(path: str) -> str:
-    suffixes = [suffix for suffix in Path(path).suffixes if suffix not in (".gz", ".zst")]
+    suffixes = [_PART.sub("", suffix) for suffix in Path(path).suffixes if suffix not in _PACKED]
     if suffixes and suffixes[-1] in _SUFFIXES:
         return _SUFFIXES[suffixes[-1]]
     if Path(path).expanduser().is_dir():

@@ -10,7 +10,7 @@ From Python, give `from_values` the mappings YAML would hold; any of them may be
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -18,22 +18,11 @@ import yaml
 from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
 from rewarm.kinds import corpus_options
-from rewarm.methods import Faults, Method, Options, build, checked, nearest
+from rewarm.methods import Faults, Method, Options, build, checked
 from rewarm.quantities import Count, PositiveCount, Share
-from rewarm.stages import (
-    NEW,
-    OLD,
-    REPLAYED,
-    SELF,
-    Name,
-    Portion,
-    Release,
-    Replay,
-    Stage,
-    by_corpus,
-    parse_name,
-    repeated,
-)
+from rewarm.references import retained, unknown_names
+from rewarm.stages import SELF, Name, Portion, Release, Replay, Stage, by_corpus, parse_name
+from rewarm.stream import expanded
 from rewarm.types import UserError
 
 Control = Literal["base", "new-only", "joint", "same-data", "alone"]
@@ -60,6 +49,13 @@ class Scratch(Options):
         return self
 
 
+class Facts(Options):
+    """A set of probes. `stage` is the stage that brings the answers they call new; None: the stages as a whole."""
+
+    probes: SerializeAsAny[Method]
+    stage: Name | None = None
+
+
 class Watch(Options):
     """A corpus whose held-out documents are scored before, during and after training; `tokens` caps the cost."""
 
@@ -68,21 +64,39 @@ class Watch(Options):
     tokens: PositiveCount | None = None
 
 
-def _corpora(value: Any) -> Any:
-    if not isinstance(value, Mapping) or not value:
-        raise ValueError("give a mapping from a name of yours to a path or to a corpus's options")
-    found: dict[str, Method] = {}
-    faults: list[tuple[str, str]] = []
-    for key, item in value.items():
-        try:
-            found[parse_name(key)] = build("corpora", corpus_options(item), str(key))
-        except Faults as error:
-            faults += error.faults
-        except ValueError as error:
-            faults.append((str(key), str(error)))
-    if faults:
-        raise Faults(faults)
-    return found
+def _named(make: Callable[[str, Any], Any], what: str) -> BeforeValidator:
+    """A mapping from the user's names to what `make` builds of a name and its value; Faults with every fault."""
+
+    def build_each(value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            raise ValueError(f"give a mapping from a name of yours to {what}")
+        found: dict[str, Any] = {}
+        faults: list[tuple[str, str]] = []
+        for key, item in value.items():
+            try:
+                found[parse_name(key)] = make(str(key), item)
+            except Faults as error:
+                faults += error.faults
+            except ValueError as error:
+                faults.append((str(key), str(error)))
+        if faults:
+            raise Faults(faults)
+        return found
+
+    return BeforeValidator(build_each)
+
+
+def _corpus(name: str, value: Any) -> Method:
+    return build("corpora", corpus_options(value), name)
+
+
+def _facts(name: str, value: Any) -> Facts:
+    """From a path, or the options of a probe set and the `stage` it belongs to."""
+    if isinstance(value, Facts | Method):
+        return value if isinstance(value, Facts) else Facts(probes=value)
+    options = dict(value) if isinstance(value, Mapping) else {"path": value}
+    stage = options.pop("stage", None)
+    return Facts(probes=build("probes", {"type": "jsonl", **options}, name), stage=stage)
 
 
 def _listed(value: Any) -> Any:
@@ -110,9 +124,14 @@ class Plan(Options):
     output_dir: Annotated[str, Field(min_length=1)]
     prepared_dir: str | None = None
     old_corpus: Name | None = None
-    corpora: Annotated[dict[str, SerializeAsAny[Method]], BeforeValidator(_corpora)]
+    corpora: Annotated[
+        dict[str, SerializeAsAny[Method]], _named(_corpus, "a path or to a corpus's options"), Field(min_length=1)
+    ]
     stages: Annotated[tuple[Stage, ...], Field(min_length=1)]
     watch: Annotated[tuple[Watch, ...], BeforeValidator(by_corpus)] = ()
+    probes: Annotated[dict[str, Facts], _named(_facts, "a file of probes or to its options")] = Field(
+        default_factory=dict
+    )
     controls: Annotated[tuple[Control, ...], BeforeValidator(_listed)] = ()
 
     seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 0
@@ -135,9 +154,15 @@ class Plan(Options):
     save_total_limit: Annotated[int, Field(ge=2)] = 2
     bad_rows: Share = 0.001
 
+    @model_validator(mode="before")
+    @classmethod
+    def _streams_become_stages(cls, values: Any) -> Any:
+        return expanded(values) if isinstance(values, Mapping) else values
+
     @model_validator(mode="after")
     def _names_agree(self) -> Plan:
-        problems = [*_unknown_corpora(self), *_unknown_texts(self), *_unknown_stages(self)]
+        watched = [watch.corpus for watch in self.watch]
+        problems = unknown_names(self.stages, tuple(self.corpora), watched, self.old_corpus, self.probes)
         if self.batch_tokens % self.seq_len:
             nearest_batch = max(1, round(self.batch_tokens / self.seq_len)) * self.seq_len
             problems.append(
@@ -163,6 +188,9 @@ class Plan(Options):
         """The plan as plain values: every default filled in, every method with its type and options."""
         values = self.model_dump(mode="json", by_alias=True)
         values["corpora"] = {name: corpus.described() for name, corpus in self.corpora.items()}
+        values["probes"] = {
+            name: {**facts.probes.described(), "stage": facts.stage} for name, facts in self.probes.items()
+        }
         for stage, dumped in zip(self.stages, values["stages"], strict=True):
             dumped["mixture"] = stage.mixture.described()
             if stage.replay is not None:
@@ -188,81 +216,10 @@ class Plan(Options):
         """Whether any stage reads the corpus: as data, as replay, or to hold what the model knows of it."""
         return corpus == self.old_corpus or any(
             corpus in {portion.corpus for portion in stage.data}
-            or (stage.replay and stage.replay.from_ == corpus)
+            or (stage.replay and corpus in stage.replay.sources)
             or corpus in retained(stage)
             for stage in self.stages
         )
-
-
-def retained(stage: Stage) -> list[str]:
-    """The texts that the stage's retention methods read: names of corpora, or words of `rewarm.retention`."""
-    found: list[str] = []
-    for method in stage.retention:
-        found += method.texts()
-    return found
-
-
-def _unknown_texts(plan: Plan) -> list[str]:
-    """Texts of retention methods that are neither corpora nor words, and `old` where nothing is."""
-    problems = []
-    for stage in plan.stages:
-        replays = stage.replay is not None and stage.replay.from_ != SELF
-        for text in retained(stage):
-            if text == OLD and plan.old_corpus is None and not replays:
-                problems.append(
-                    f"stage '{stage.name}' retention reads old text, and the plan names none: set old_corpus to a "
-                    "corpus that stands for what the model knows, or give the stage a replay"
-                )
-            elif text == REPLAYED and stage.replay is None:
-                problems.append(
-                    f"stage '{stage.name}' retention acts on replayed rows, and the stage replays nothing: give it a "
-                    "replay (from: a corpus, or self), or choose options that act on new text"
-                )
-            elif text not in (OLD, NEW, SELF, REPLAYED, *plan.corpora):
-                problems.append(
-                    f"stage '{stage.name}' retention reads '{text}', which is not in corpora. "
-                    f"{nearest(text, [OLD, NEW, SELF, *plan.corpora])}"
-                )
-    return problems
-
-
-def _unknown_corpora(plan: Plan) -> list[str]:
-    named = [(f"watch '{watch.corpus}'", watch.corpus) for watch in plan.watch]
-    if plan.old_corpus is not None:
-        named.append((f"old_corpus '{plan.old_corpus}'", plan.old_corpus))
-    for stage in plan.stages:
-        named += [(f"stage '{stage.name}' data '{portion.corpus}'", portion.corpus) for portion in stage.data]
-        if stage.replay is not None and stage.replay.from_ != SELF:
-            named.append((f"stage '{stage.name}' replay from '{stage.replay.from_}'", stage.replay.from_))
-    problems = [
-        f"{where} is not in corpora. {nearest(name, plan.corpora)}" for where, name in named if name not in plan.corpora
-    ]
-    watched = [watch.corpus for watch in plan.watch]
-    problems += [f"watch names corpus '{name}' twice" for name in repeated(watched)]
-    if SELF in plan.corpora:
-        problems.append("'self' is a reserved word (replay from the model's own samples): give the corpus another name")
-    return problems
-
-
-def _unknown_stages(plan: Plan) -> list[str]:
-    taken = [name for stage in plan.stages for name in _leg_names(stage)]
-    problems = [
-        f"stage name '{name}' is used twice (or is the reserved 'base', or the release of another stage)"
-        for name in repeated(["base", *taken])
-    ]
-    earlier: list[str] = ["base"]
-    for stage in plan.stages:
-        if stage.from_ is not None and stage.from_ not in earlier:
-            problems.append(
-                f"stage '{stage.name}' starts from '{stage.from_}', which is no earlier stage. "
-                f"{nearest(stage.from_, earlier)}"
-            )
-        earlier += _leg_names(stage)
-    return problems
-
-
-def _leg_names(stage: Stage) -> list[str]:
-    return [stage.name] if stage.release is None else [stage.name, f"{stage.name}-release"]
 
 
 class _Loader(yaml.SafeLoader):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
+from fractions import Fraction
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
@@ -28,14 +29,14 @@ def parse_count(value: Any) -> int:
 
 
 def parse_share(value: Any) -> float:
-    """A fraction from `5%` or `0.05`; ValueError for anything else."""
-    wrong = ValueError("give a share such as 5% or 0.05")
+    """A fraction from `5%`, `0.05` or `1/2`; ValueError for anything else."""
+    wrong = ValueError("give a share such as 5%, 0.05 or 1/2")
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise wrong
     text = str(value).strip()
     try:
-        number = float(text.removesuffix("%"))
-    except ValueError:
+        number = float(Fraction(text)) if "/" in text else float(text.removesuffix("%"))
+    except (ValueError, ZeroDivisionError):
         raise wrong from None
     return number / 100 if text.endswith("%") else number
 
@@ -45,7 +46,7 @@ Count = Annotated[int, BeforeValidator(parse_count), Field(ge=0)]
 PositiveCount = Annotated[Count, Field(gt=0)]
 """A count of at least 1."""
 Share = Annotated[float, BeforeValidator(parse_share), Field(ge=0.0, le=1.0)]
-"""A fraction in [0, 1]; accepts `5%`."""
+"""A fraction in [0, 1]; accepts `5%` and `1/2`."""
 
 
 def short(number: float) -> str:

@@ -10,11 +10,11 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
 from rewarm.methods import Method, Options, build
-from rewarm.quantities import Count, PositiveCount, Share
+from rewarm.quantities import Count, PositiveCount, Share, parse_share
 
-OLD, NEW, SELF, REPLAYED = "old", "new", "self", "replay"
-"""Words for text: the plan's `old_corpus` (or what the stage replays), the stage's own data, samples of the model, and
-rows of the stage's batches that are replay."""
+OLD, NEW, SELF, REPLAYED, EARLIER = "old", "new", "self", "replay", "earlier"
+"""Words for text: the plan's `old_corpus` (or what the stage replays), the stage's own data, samples of the model,
+rows of the stage's batches that are replay, and what the stages before it learned."""
 
 
 def parse_name(value: Any) -> str:
@@ -39,6 +39,11 @@ Name = Annotated[str, BeforeValidator(parse_name)]
 """A name of the user's, which also names files."""
 
 
+HalfLife = Annotated[float, Field(ge=0)]
+Names = Annotated[tuple[Name, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
+"""Several names, or one alone."""
+
+
 class Portion(Options):
     """A corpus of a stage and its weight among the stage's corpora (weights count tokens, and are normalised)."""
 
@@ -46,22 +51,78 @@ class Portion(Options):
     weight: Annotated[float, Field(gt=0)] = 1.0
 
 
+def _replayed_share(value: Any) -> float | str:
+    """A share between 0 and 1, or the words 1/t."""
+    if value == "1/t":
+        return "1/t"
+    share = parse_share(value)
+    if not 0 < share < 1:
+        raise ValueError("give a share above 0 and below 1, or 1/t")
+    return share
+
+
 class Replay(Options):
     """Old text mixed into a stage.
 
-    `from` names a corpus, or is `self`: then `tokens` of text are sampled from the stage's starting model. With
-    mode `substitutive` replay takes `share` of the token budget; with `additive` it comes on top of the budget, as
-    `share` of the new tokens. `proxy` says that the corpus stands in for pre-training data that could not be had.
+    `from` names a corpus, or several. `earlier` is what the stages before this one learned, each corpus a source;
+    `self` is text sampled from the stage's starting model, `tokens` of it. With mode `substitutive` replay takes `share`
+    of the token budget; with `additive` it comes on top of the budget, as `share` of the new tokens. A share of `1/t`
+    leaves new text one part of t, t - 1 being the number of sources. Sources share replay equally, or by age: the
+    weight of one that was last learned `age` stages ago is 2^(-age / half_life), where `half_life` (in stages) is one
+    number or one for each source (a source without one does not fade; 0 is never replayed). `stale` names probe sets
+    of the plan, or is true for those of this stage and earlier ones: a replayed document that states a fact they call
+    changed is left out. `proxy` says that the text stands in for pre-training data that could not be had.
     """
 
-    SYNONYMS: ClassVar[dict[str, str]] = {"ratio": "share", "weight": "share", "corpus": "from", "path": "from"}
+    SYNONYMS: ClassVar[dict[str, str]] = {
+        "ratio": "share", "weight": "share", "corpus": "from", "path": "from", "stale_filter": "stale",
+        "decay": "half_life",
+    }  # fmt: skip
 
-    from_: Name = Field(alias="from")
-    share: Annotated[Share, Field(gt=0, lt=1)] = 0.05
+    from_: Name | Annotated[tuple[Name, ...], Field(min_length=1)] = Field(alias="from")
+    share: Annotated[float | Literal["1/t"], BeforeValidator(_replayed_share)] = 0.05
     mode: Literal["substitutive", "additive"] = "substitutive"
+    half_life: HalfLife | dict[Name, HalfLife] | None = None
+    stale: bool | Names = False
     proxy: bool = False
     tokens: PositiveCount = 200_000
     temperature: Annotated[float, Field(gt=0)] = 1.0
+
+    @model_validator(mode="after")
+    def _sources_and_share_agree(self) -> Replay:
+        for name in repeated(self.sources):
+            raise ValueError(f"from names '{name}' twice: name each source once")
+        if self.share == "1/t" and self.mode == "additive":
+            raise ValueError("a share of 1/t divides the stage's tokens: it goes with mode substitutive only")
+        return self
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """What `from` names."""
+        return (self.from_,) if isinstance(self.from_, str) else self.from_
+
+    @property
+    def named(self) -> list[str]:
+        """The corpora that `from` names, without words."""
+        return [name for name in self.sources if name not in (SELF, EARLIER)]
+
+    def weight(self, source: str, age: int) -> float:
+        """How much of a source that was last learned `age` stages ago is replayed, against one that does not fade.
+
+        A name of `half_life` stands for the source of that name, or those of a stream: `wiki` for `wiki-2021-09`.
+        """
+        lives = self.half_life
+        if isinstance(lives, dict):
+            owner = next((name for name in (source, *_streams(source)) if name in lives), None)
+            life = None if owner is None else lives[owner]
+        else:
+            life = lives
+        return 1.0 if life is None else 0.0 if life == 0 else 2.0 ** (-age / life)
+
+
+def _streams(source: str) -> list[str]:
+    """The names that a corpus of a stream could have got its own from, the longest first."""
+    return [source[:place] for place in range(len(source) - 1, 0, -1) if source[place] == "-"]
 
 
 class Release(Options):
@@ -98,7 +159,10 @@ def _adapter(value: Any) -> Method | None:
 
 
 class Stage(Options):
-    """One update: which text, how much of it, at what learning rate, and what is replayed."""
+    """One update: which text, how much of it, at what learning rate, and what is replayed.
+
+    `date` is that of its text (`2021-09`), for a stream of dated updates.
+    """
 
     SYNONYMS: ClassVar[dict[str, str]] = {
         "lr": "learning_rate", "peak": "learning_rate", "peak_lr": "learning_rate", "max_lr": "learning_rate",
@@ -125,6 +189,7 @@ class Stage(Options):
     optimizer_state: Literal["reset", "keep", "keep-second-moment"] = "reset"
     from_: Name | None = Field(default=None, alias="from")
     release: Release | None = None
+    date: Name | None = None
 
     @model_validator(mode="after")
     def _one_budget_and_each_corpus_once(self) -> Stage:

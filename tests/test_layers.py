@@ -18,6 +18,7 @@ LEVELS = (
     ("quantities",),
     ("methods",),
     ("stages", "kinds"),
+    ("references", "stream"),
     ("plan",),
     ("corpora",),
     ("difference", "facts"),

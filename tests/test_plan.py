@@ -151,6 +151,7 @@ def test_roles_and_uses() -> None:
         ("a.jsonl", "jsonl"), ("a.json.gz", "jsonl"), ("a.ndjson.zst", "jsonl"), ("a.parquet", "parquet"),
         ("notes.md", "text"), ("data/**/*.txt", "text"), ("src/main.py", "code"), ("nowhere", "text"),
         (["x.parquet", "y.jsonl"], "parquet"), (Path("v1.2/a.jsonl"), "jsonl"),
+        ("enwiki-pages-articles1.xml-p1p41242.bz2", "wiki"), ("dump.xml", "wiki"), ("a.jsonl.bz2", "jsonl"),
     ],
 )  # fmt: skip
 def test_the_kind_of_a_corpus_from_its_path(path: Any, kind: str) -> None:

@@ -40,7 +40,7 @@ def test_a_count_survives_every_way_to_write_it(number: int) -> None:
 
 @pytest.mark.parametrize(
     ("written", "meant"),
-    [("5%", 0.05), ("5 %", 0.05), (" 0.1% ", 0.001), (0.05, 0.05), ("0.05", 0.05), (1, 1.0), ("100%", 1.0), (0, 0.0)],
+    [("5%", 0.05), ("5 %", 0.05), (" 0.1% ", 0.001), (0.05, 0.05), ("0.05", 0.05), ("1/2", 0.5), (1, 1.0), ("100%", 1.0), (0, 0.0)],
 )
 def test_shares(written: Any, meant: float) -> None:
     assert parse_share(written) == pytest.approx(meant, rel=1e-15)
@@ -48,7 +48,7 @@ def test_shares(written: Any, meant: float) -> None:
 
 @pytest.mark.parametrize("written", ["", "%", "half", "5%%", True, None, [0.1], {}])
 def test_what_is_no_share_is_refused_with_an_example(written: Any) -> None:
-    with pytest.raises(ValueError, match=r"such as 5% or 0\.05"):
+    with pytest.raises(ValueError, match=r"such as 5%, 0\.05 or 1/2"):
         parse_share(written)
 
 

@@ -20,6 +20,9 @@ NO_ID = "no id"
 DUPLICATE_ID = "duplicate id"
 TRUNCATED_FILE = "truncated file"
 BINARY_FILE = "binary file"
+BROKEN_XML = "broken XML"
+DOCUMENT_TYPE = "XML with a document type"
+NOT_A_DUMP = "not a MediaWiki dump"
 
 REMEDIES = {
     NOT_UTF8: "convert the file to UTF-8, for latin-1 with: iconv -f latin1 -t utf-8",
@@ -35,6 +38,9 @@ REMEDIES = {
     DUPLICATE_ID: "make the ids unique, or leave id_field out",
     TRUNCATED_FILE: "the file ends early or is damaged: write or fetch it again",
     BINARY_FILE: "leave binary files out of path",
+    BROKEN_XML: "the file is damaged from there on: write or fetch it again",
+    DOCUMENT_TYPE: "dumps have none, and it could declare entities that expand without bound: remove <!DOCTYPE ...>",
+    NOT_A_DUMP: "a dump is XML whose first element is <mediawiki>: leave other XML files out of path",
 }
 
 

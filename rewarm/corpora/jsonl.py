@@ -1,4 +1,4 @@
-"""One JSON object per line, plain, gzip or Zstandard."""
+"""One JSON object per line, plain or packed."""
 
 import json
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from rewarm.types import BadRows, Document
 
 
 class Jsonl(FileCorpus, FieldCorpus):
-    """Documents from lines of JSON (`.jsonl`, `.ndjson`, `.json`, each also `.gz` or `.zst`).
+    """Documents from lines of JSON (`.jsonl`, `.ndjson`, `.json`, each also `.gz`, `.bz2` or `.zst`).
 
     Lines end with \\n or \\r\\n; a blank line is no row. Without `id_field`, the id is `<file name>:<line>`. A line
     longer than `max_row_bytes` is a bad row and is skipped without being held. A packed file that ends early counts

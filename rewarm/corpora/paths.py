@@ -3,6 +3,7 @@
 import difflib
 import glob
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,14 +12,18 @@ from rewarm.corpora.streams import COMPRESSED
 from rewarm.types import UserError
 
 _NAMES_SHOWN = 5
+_PART = re.compile(r"-p\d+p\d+$")
 
 
 def suffix_of(name: str) -> str:
-    """The lower-case suffix that tells what a file holds: `.jsonl` for `a.JSONL.zst`, and '' where there is none."""
+    """The lower-case suffix that tells what a file holds: `.jsonl` for `a.JSONL.zst`, and '' where there is none.
+
+    The pages that a part of a dump holds are no part of it: `.xml` for `articles1.xml-p1p41242.bz2`.
+    """
     path = Path(name)
     while path.suffix.lower() in COMPRESSED:
         path = path.with_suffix("")
-    return path.suffix.lower()
+    return _PART.sub("", path.suffix.lower())
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,8 @@ class FileCorpus(LimitedCorpus):
     """A corpus in files. `path` is a file, a folder or a pattern such as `data/**/*.jsonl`, or a list of these."""
 
     suffixes_read: ClassVar[frozenset[str]]
+    # A row goes from its place to the first line that holds this.
+    row_end: ClassVar[bytes] = b""
 
     path: Name | Annotated[tuple[Name, ...], Field(min_length=1)]
 

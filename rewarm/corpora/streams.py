@@ -1,9 +1,10 @@
-"""Bytes of plain, gzip and Zstandard files in blocks of bounded size, and the lines in them.
+"""Bytes of plain, gzip, bzip2 and Zstandard files in blocks of bounded size, and the lines in them.
 
 Memory does not depend on the size of a file, nor on how far it is compressed: the decompressors are asked for at most
 `BLOCK_BYTES` at a time, where reading a compressed chunk whole could expand it ten thousand times.
 """
 
+import bz2
 import mmap
 import zlib
 from collections.abc import Iterator
@@ -16,8 +17,8 @@ from rewarm.types import UserError
 
 BLOCK_BYTES = 256 * 1024
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-COMPRESSED = (".gz", ".zst")
-_UNREAD = (".bz2", ".xz", ".lz4", ".lzma", ".zip", ".7z", ".tar", ".tgz", ".br")
+COMPRESSED = (".gz", ".bz2", ".zst")
+_UNREAD = (".xz", ".lz4", ".lzma", ".zip", ".7z", ".tar", ".tgz", ".br")
 # The largest window the format knows (`zstd --long=31`); the library's own bound of 128 MB calls such files broken.
 _LARGEST_WINDOW = 2**31
 
@@ -47,6 +48,8 @@ def blocks(path: Path) -> Iterator[bytes]:
         suffix = path.suffix.lower()
         if suffix == ".gz":
             yield from _gzip_blocks(file)
+        elif suffix == ".bz2":
+            yield from _bzip2_blocks(file)
         elif suffix == ".zst":
             yield from _zstandard_blocks(file)
         else:
@@ -126,6 +129,27 @@ def _gzip_blocks(file: BinaryIO) -> Iterator[bytes]:
                 if not (packed := file.read(BLOCK_BYTES)):
                     return
     except zlib.error:
+        raise CutShort from None
+
+
+def _bzip2_blocks(file: BinaryIO) -> Iterator[bytes]:
+    """Every stream of a bzip2 file: a multistream dump has one for every 100 pages."""
+    packed = file.read(BLOCK_BYTES)
+    first = True
+    try:
+        while first or packed:
+            inflater = bz2.BZ2Decompressor()
+            while not inflater.eof:
+                if inflater.needs_input and not packed and not (packed := file.read(BLOCK_BYTES)):
+                    raise CutShort
+                # At a damaged place, what this call unpacked before it is lost.
+                block = inflater.decompress(packed, BLOCK_BYTES // 4)
+                packed = b""
+                if block:
+                    yield block
+            first = False
+            packed = inflater.unused_data or file.read(BLOCK_BYTES)
+    except OSError:
         raise CutShort from None
 
 

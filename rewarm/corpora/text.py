@@ -11,7 +11,7 @@ from rewarm.types import BadRows, Document
 
 
 class Text(WholeFileCorpus):
-    """One document per text file (`.txt`, `.md`, each also `.gz` or `.zst`); the id is the file's path in the corpus.
+    """One document per text file (`.txt`, `.md`, each also `.gz`, `.bz2` or `.zst`); the id is its path in the corpus.
 
     Text stays as it is, line ends included; only a byte-order mark is dropped. A file of more than `max_row_bytes`
     bytes, unpacked, is a bad row, and so is a damaged one, since half a document is none. A file without text is

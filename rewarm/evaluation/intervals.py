@@ -54,7 +54,8 @@ class DocumentLosses:
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """`delta` in nats per byte (below 0: the second model is better) and the bounds of its interval.
+    """`delta`, the second model less the first in the metric's units (nats per byte; below 0 is better, where lower
+    is), and the bounds of its interval.
 
     `verdict` is `better` or `worse` when the interval leaves out 0.
     """
@@ -83,31 +84,47 @@ def paired_delta(
     The same arguments give the same interval. Memory does not grow with `resamples`. UserError when the two
     do not hold the same documents, or for `resamples` below 1 or `confidence` outside (0, 1).
     """
-    _check(before, after, resamples, confidence)
-    first, second = before.per_byte, after.per_byte
-    if not (np.isfinite(first) and np.isfinite(second)):
-        return _diverged(first, second)
-    difference_D = after.nats_D - before.nats_D
-    bytes_D = after.bytes_D.astype(np.float64)
-    delta = float(difference_D.sum() / bytes_D.sum())
-    if len(bytes_D) < 2:
-        return Interval(delta, float("-inf"), float("inf"), NOISE)
-    deltas_R = _resampled(difference_D, bytes_D, resamples, np.random.default_rng(seed))
-    tail = (1 - confidence) / 2
-    low, high = (float(bound) for bound in np.quantile(deltas_R, [tail, 1 - tail]))
-    return Interval(delta, low, high, "better" if high < 0 else "worse" if low > 0 else NOISE)
-
-
-def _check(before: DocumentLosses, after: DocumentLosses, resamples: int, confidence: float) -> None:
     if not np.array_equal(before.bytes_D, after.bytes_D):
         raise UserError(
             f"the two models were not scored on the same documents ({len(before.bytes_D)} and "
             f"{len(after.bytes_D)}, compared by their bytes): score both again on the same held-out documents"
         )
+    _check_resampling(resamples, confidence)
+    first, second = before.per_byte, after.per_byte
+    if not (np.isfinite(first) and np.isfinite(second)):
+        return _diverged(first, second)
+    return ratio_interval(after.nats_D - before.nats_D, after.bytes_D.astype(np.float64), resamples, seed, confidence)
+
+
+def _check_resampling(resamples: int, confidence: float) -> None:
     if resamples < 1:
         raise UserError(f"resamples {resamples} must be 1 or more; 2000 is usual")
     if not 0 < confidence < 1:
         raise UserError(f"confidence {confidence} must lie between 0 and 1; 0.95 is usual")
+
+
+def ratio_interval(
+    difference_D: npt.NDArray[np.float64],
+    weights_D: npt.NDArray[np.float64],
+    resamples: int = 2000,
+    seed: int = 0,
+    confidence: float = 0.95,
+    lower_is_better: bool = True,
+) -> Interval:
+    """sum of differences / sum of weights with its percentile bootstrap interval: what `paired_delta` rests on.
+
+    What is drawn is a row: a document, or a cluster of cases that are not independent, given by its sums. Weights are
+    above 0; with fewer than two rows the interval is infinite.
+    """
+    delta = float(difference_D.sum() / weights_D.sum())
+    if len(weights_D) < 2:
+        return Interval(delta, float("-inf"), float("inf"), NOISE)
+    deltas_R = _resampled(difference_D, weights_D, resamples, np.random.default_rng(seed))
+    tail = (1 - confidence) / 2
+    low, high = (float(bound) for bound in np.quantile(deltas_R, [tail, 1 - tail]))
+    if low <= 0 <= high:
+        return Interval(delta, low, high, NOISE)
+    return Interval(delta, low, high, "better" if (high < 0) == lower_is_better else "worse")
 
 
 def _diverged(first: float, second: float) -> Interval:

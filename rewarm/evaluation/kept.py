@@ -9,7 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from transformers import PreTrainedModel
@@ -27,14 +29,18 @@ _IRRELEVANT = frozenset({"_name_or_path", "architectures", "transformers_version
 
 def kept_file(model: PreTrainedModel, weights: str, store: Store, documents: Indices, seq_len: int) -> Path:
     """Where the losses of a model, whose `weights_hash` is `weights`, on these documents are or would be kept."""
-    config = {name: value for name, value in model.config.to_dict().items() if name not in _IRRELEVANT}
     chosen = np.ascontiguousarray(documents, np.int64)
-    parts = [
-        SCORING_VERSION, weights, config, str(model.dtype), model.device.type, seq_len, store.hash,
-        hashlib.sha256(chosen.tobytes()).hexdigest(),
-    ]  # fmt: skip
-    digest = hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
-    return store.folder.parent / "scores" / f"{store.folder.name}-{digest[:16]}.npz"
+    what = [seq_len, store.hash, hashlib.sha256(chosen.tobytes()).hexdigest()]
+    return (
+        store.folder.parent / "scores" / f"{store.folder.name}-{scoring_key(SCORING_VERSION, model, weights, what)}.npz"
+    )
+
+
+def scoring_key(version: int, model: PreTrainedModel, weights: str, what: Sequence[Any]) -> str:
+    """16 digits that name everything scores depend on: the version of their code, the model, and what is scored."""
+    config = {name: value for name, value in model.config.to_dict().items() if name not in _IRRELEVANT}
+    parts = [version, weights, config, str(model.dtype), model.device.type, *what]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 def read_kept(file: Path, store: Store, documents: Indices) -> DocumentLosses | None:

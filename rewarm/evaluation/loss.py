@@ -10,7 +10,6 @@ Shapes: D documents, B rows, T positions.
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -18,6 +17,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
+from rewarm.evaluation.arrays import write_arrays
 from rewarm.evaluation.intervals import DocumentLosses
 from rewarm.evaluation.passes import batch_tokens, length_batches
 from rewarm.objectives.causal import Objective
@@ -63,17 +63,8 @@ def _rows(segments: Sequence[Segment]) -> Batch:
 
 
 def save(losses: DocumentLosses, file: Path) -> None:
-    """Writes per-document losses; the file appears only when complete."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(f"{file.name}.{os.getpid()}.partial")  # runs that share a folder may write at once
-    try:
-        with partial.open("wb") as opened:
-            np.savez(opened, nats=losses.nats_D, bytes=losses.bytes_D, tokens=losses.tokens_D)
-            opened.flush()
-            os.fsync(opened.fileno())
-        partial.replace(file)
-    finally:
-        partial.unlink(missing_ok=True)
+    """Writes per-document losses; the file appears only when complete. StorageError when the disk refuses."""
+    write_arrays(file, {"nats": losses.nats_D, "bytes": losses.bytes_D, "tokens": losses.tokens_D})
 
 
 def load(file: Path) -> DocumentLosses:

@@ -1,18 +1,51 @@
 """A source of facts at one time -> Fact. One file per kind of source; the class is its options.
 
 Laws: reading twice gives the same facts in the same order; a row that cannot be read is counted in `BadRows` with its
-reason and place, and never silently dropped; memory does not grow with the source.
+reason and place, and one that is left out on purpose in `Tally` with its reason, so that rows = facts + left out + bad;
+memory does not grow with the source.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 from rewarm.methods import Method
 from rewarm.types import BadRows
+
+
+def _unwatched(what: str, bytes_read: int) -> None:
+    """Progress for nobody."""
+
+
+@dataclass(slots=True)
+class Tally(BadRows):
+    """Bad rows, and rows that are well but left out, by reason; a row is whatever gives one fact or one probe.
+
+    `bytes_read` is how far into its files, as they are packed, a reader is; `watch` is told what it does and how far
+    it is, and may stop it by raising.
+    """
+
+    left_out: Counter[str] = field(default_factory=Counter)
+    bytes_read: int = 0
+    watch: Callable[[str, int], None] = _unwatched
+
+
+def reject(bad: BadRows, reason: str, place: str) -> None:
+    """Counts a row that cannot be read."""
+    bad.rows += 1
+    bad.add(reason, place)
+
+
+def leave_out(bad: BadRows, reason: str, rows: int = 1) -> None:
+    """Counts rows that are well but not asked for: a `Tally` keeps the reason, no budget of bad rows counts it."""
+    bad.rows += rows
+    if isinstance(bad, Tally):
+        bad.left_out[reason] += rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +67,17 @@ class Fact:
 
 class Snapshot(Method):
     """Slot: the facts that held at one time."""
+
+    passes: ClassVar[int] = 1
+    """How often a reading goes through the files."""
+
+    def sample(self, bad: BadRows) -> Iterator[Fact]:
+        """The facts as `read` gives them, for a forecast; writes nothing, for which it may name them otherwise."""
+        return self.read(bad)
+
+    def held(self) -> str:
+        """When the facts held (ISO, possibly a year or month only); "" where that is not known."""
+        return ""
 
     @abstractmethod
     def files(self) -> list[Path]:

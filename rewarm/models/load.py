@@ -40,14 +40,20 @@ def load_model(name: str, revision: str | None = None, with_adapters: bool = Fal
             f"'{name}' holds a model with an adapter beside its weights, which this cannot work with. Give a model "
             "without one: the base, or a stage that was trained without an adapter or with one that is merged"
         )
+    return load_as(AutoModelForCausalLM, "a causal language model", name, revision)
+
+
+def load_as(kind: Any, words: str, name: str, revision: str | None = None) -> PreTrainedModel:
+    """A model in fp32 by one of transformers' Auto classes, whose kind is said in `words`; as `load_model`, for any
+    kind and without adapters."""
     try:
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = kind.from_pretrained(
             name, revision=revision, dtype=torch.float32, use_safetensors=True, trust_remote_code=False,
             output_loading_info=True, ignore_mismatched_sizes=True,
         )  # fmt: skip
     except (OSError, ValueError, SafetensorError) as error:
         raise UserError(
-            f"base '{name}' could not be loaded as a causal language model: {error}\n"
+            f"base '{name}' could not be loaded as {words}: {error}\n"
             "Give a folder with config.json and model.safetensors, or the name of one on the hub"
         ) from error
     model, found = loaded

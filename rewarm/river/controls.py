@@ -12,8 +12,8 @@ from __future__ import annotations
 from typing import Any
 
 from rewarm.mixtures import Mixture
-from rewarm.plan import SELF, Plan, Stage, from_values
-from rewarm.river.legs import replay_of
+from rewarm.plan import Plan, Stage, from_values
+from rewarm.river.replaying import path_before, replay_of, replay_weights
 from rewarm.types import UserError
 
 
@@ -52,7 +52,8 @@ def _unheld(stage: Stage, values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _old_corpus(plan: Plan, word: str) -> str:
-    replayed = [stage.replay.from_ for stage in plan.stages if stage.replay and stage.replay.from_ != SELF]
+    replayed = [name for stage in plan.stages if stage.replay for name in stage.replay.named]
+    replayed += [] if plan.old_corpus is None else [plan.old_corpus]
     if not replayed:
         raise UserError(
             f"control {word} needs an old corpus to train on: give some stage a replay from a corpus (a small share "
@@ -96,17 +97,17 @@ def _same_data(plan: Plan, values: dict[str, Any]) -> list[dict[str, Any]]:
         {
             **_unheld(stage, own),
             "data": [{"corpus": old, "weight": 1.0}],
-            "tokens": _all_tokens(stage),
+            "tokens": _all_tokens(plan, stage),
             "max_epochs": 4 * stage.max_epochs,
         }
         for stage, own in zip(plan.stages, values["stages"], strict=True)
     ]
 
 
-def _all_tokens(stage: Stage) -> int:
+def _all_tokens(plan: Plan, stage: Stage) -> int:
     """A stage's tokens with additive replay on top: the same schedule means the same number of steps."""
     assert stage.tokens is not None  # its caller has checked it
-    mode, share = replay_of(stage)
+    mode, share = replay_of(stage, replay_weights(stage, path_before(plan, stage)))
     return round(stage.tokens * (1 + share)) if mode == "additive" else stage.tokens
 
 

@@ -25,7 +25,8 @@ from rewarm.river.controls import control_plan
 from rewarm.river.costs import Need, Work, disk, memory
 from rewarm.river.directory import PLAN, RunDirectory
 from rewarm.river.inputs import check_files, used_corpora
-from rewarm.river.legs import SELF_CORPUS, LegPlan, last_rates, legs, past
+from rewarm.river.legs import LegPlan, last_rates, legs, past
+from rewarm.river.replaying import SELF_CORPUS
 from rewarm.river.sampling import ASSUMED_BYTES_PER_TOKEN, CorpusForecast, look
 from rewarm.river.shapes import shapes
 from rewarm.stages import SELF
@@ -275,6 +276,6 @@ def _warnings(plan: Plan, corpora: Sequence[CorpusForecast], tokenizer: TextToke
                 f"'{corpus.name}': {bad} of the {corpus.rows:,} rows read cannot be used; if the rest is like them, "
                 f"preparing it fails (bad_rows {plan.bad_rows:g})"
             )
-    if any(stage.replay and stage.replay.from_ == SELF for stage in plan.stages):
+    if any(stage.replay and SELF in stage.replay.sources for stage in plan.stages):
         found.append(f"sampling the model's own text ({SELF_CORPUS}...) comes on top of the time")
     return found

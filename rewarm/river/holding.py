@@ -19,7 +19,8 @@ from rewarm.plan import Plan
 from rewarm.retention import Retention, Scene
 from rewarm.river.directory import RunDirectory
 from rewarm.river.inputs import Inputs
-from rewarm.river.legs import SELF_CORPUS, LegPlan, trained_before
+from rewarm.river.legs import LegPlan, trained_before
+from rewarm.river.replaying import SELF_CORPUS
 from rewarm.river.starts import base_model
 from rewarm.stages import NEW, OLD, SELF
 from rewarm.tokens.hashing import seed_of
@@ -116,7 +117,7 @@ def _scene(place: Place, model: PreTrainedModel, method: str, tell: Tell) -> Sce
         seed=seed_of(plan.seed, leg.name, method),
         precision=choose_precision(plan.precision),
         steps=leg.steps,
-        replayed=frozenset(number for number, name in enumerate(leg.shares) if name == leg.replayed),
+        replayed=frozenset(number for number, name in enumerate(leg.shares) if name in leg.replayed),
         before=load_file(left) if left is not None else {},
         tell=tell,
     )
@@ -138,12 +139,12 @@ def _rows(inputs: Inputs, leg: LegPlan, text: str, count: int) -> Iterator[Batch
 def _shares(plan: Plan, leg: LegPlan, text: str) -> dict[str, float]:
     """The corpora of a text and their shares."""
     if text == NEW:
-        new = {name: share for name, share in leg.shares.items() if name != leg.replayed} or dict(leg.shares)
+        new = {name: share for name, share in leg.shares.items() if name not in leg.replayed} or dict(leg.shares)
         return {name: share / sum(new.values()) for name, share in new.items()}
     if text == SELF:
         return {f"{SELF_CORPUS}{leg.stage}": 1.0}
     if text == OLD:
-        name = plan.old_corpus or leg.replayed
+        name = plan.old_corpus or next(iter(leg.replayed), None)
         assert name is not None  # the plan has checked it
         return {name: 1.0}
     return {text: 1.0}

@@ -8,12 +8,11 @@ from typing import Any
 
 from rewarm.adapters import Adapter
 from rewarm.methods import Method, build
-from rewarm.mixtures import Mixture
-from rewarm.plan import SELF, Plan, Stage
+from rewarm.plan import Plan, Stage
 from rewarm.retention import Retention
+from rewarm.river.replaying import SELF_CORPUS, path_before, replay_of, replay_weights
 from rewarm.types import StreamState, UserError
 
-SELF_CORPUS = "self@"
 BASE = "base"
 
 
@@ -30,7 +29,7 @@ class LegPlan:
     kind: str
     start: str
     shares: Mapping[str, float]
-    replayed: str | None
+    replayed: tuple[str, ...]
     steps: int
     schedule: Method
     mixture: Method
@@ -56,7 +55,8 @@ def legs(plan: Plan, corpus_tokens: Callable[[str], int]) -> list[LegPlan]:
     previous = BASE
     for number, stage in enumerate(plan.stages, start=1):
         start = by_stage[stage.from_] if stage.from_ is not None else previous
-        shares, tokens = shares_and_tokens(stage, corpus_tokens)
+        replayed = replay_weights(stage, path_before(plan, stage))
+        shares, tokens = shares_and_tokens(stage, replayed, corpus_tokens)
         steps = round(tokens / plan.batch_tokens)
         if steps < 1:
             raise UserError(
@@ -71,7 +71,7 @@ def legs(plan: Plan, corpus_tokens: Callable[[str], int]) -> list[LegPlan]:
             kind="stage",
             start=start,
             shares=shares,
-            replayed=replay_corpus(stage),
+            replayed=tuple(replayed),
             steps=steps,
             schedule=stage.schedule,
             mixture=stage.mixture,
@@ -136,10 +136,13 @@ def remarks(planned: Sequence[LegPlan]) -> list[str]:
     return found
 
 
-def shares_and_tokens(stage: Stage, corpus_tokens: Callable[[str], int]) -> tuple[dict[str, float], int]:
+def shares_and_tokens(
+    stage: Stage, replayed: Mapping[str, float], corpus_tokens: Callable[[str], int]
+) -> tuple[dict[str, float], int]:
     """Planned share per corpus (they sum to 1), and the stage's tokens, replay included.
 
-    What is replayed is the last corpus, unless the stage learns it too.
+    `replayed` holds each replayed corpus's part of the replay. They are the last corpora, unless the stage learns one
+    of them too.
     """
     total = sum(portion.weight for portion in stage.data)
     new = {portion.corpus: portion.weight / total for portion in stage.data}
@@ -148,49 +151,18 @@ def shares_and_tokens(stage: Stage, corpus_tokens: Callable[[str], int]) -> tupl
     else:
         assert stage.epochs is not None  # the plan holds one of the two
         tokens = round(stage.epochs * min(corpus_tokens(corpus) / share for corpus, share in new.items()))
-    mode, share = replay_of(stage)
-    if stage.replay is None:
+    mode, share = replay_of(stage, replayed)
+    if not replayed:
         return new, tokens
     if mode == "additive":
         tokens = round(tokens * (1 + share))
         share = share / (1 + share)
     elif stage.epochs is not None:
         tokens = round(tokens / (1 - share))
-    corpus = replay_corpus(stage)
-    assert corpus is not None
     shares = {name: portion * (1 - share) for name, portion in new.items()}
-    shares[corpus] = shares.get(corpus, 0.0) + share
+    for corpus, part in replayed.items():
+        shares[corpus] = shares.get(corpus, 0.0) + share * part
     return shares, tokens
-
-
-def replay_of(stage: Stage) -> tuple[str, float]:
-    """Mode and share of a stage's replay, as its mixture decides them or else as the stage says; share 0 without one.
-
-    UserError when the mixture decides, and the stage has no replay, sets it too or replays what it learns.
-    """
-    mixture, replay = stage.mixture, stage.replay
-    assert isinstance(mixture, Mixture)  # the plan built it from the mixtures folder
-    ratio = mixture.replayed(stage.epochs)
-    if ratio is None:
-        return (replay.mode, replay.share) if replay is not None else ("additive", 0.0)
-    where = f"stage '{stage.name}': mixture '{mixture.method_name()}'"
-    if replay is None:
-        raise UserError(f"{where} replays old text. Say which: replay: {{from: CORPUS}}")
-    if both := sorted(replay.model_fields_set & mixture.replaces):
-        raise UserError(
-            f"{where} replays {ratio:.4g} tokens for each new one, {ratio / (1 + ratio):.1%} of the stage, by its own "
-            f"options. Leave {' and '.join(both)} out of the stage's replay"
-        )
-    if any(portion.corpus == replay.from_ for portion in stage.data):
-        raise UserError(f"{where} cannot replay '{replay.from_}', which the stage learns too. Replay another corpus")
-    return "additive", ratio
-
-
-def replay_corpus(stage: Stage) -> str | None:
-    """The corpus a stage replays from; the model's own samples are a corpus named after the stage."""
-    if stage.replay is None:
-        return None
-    return f"{SELF_CORPUS}{stage.name}" if stage.replay.from_ == SELF else stage.replay.from_
 
 
 def past(leg: LegPlan, last_rate: float) -> StreamState:

@@ -128,7 +128,7 @@ def _columns(plan: Plan, inputs: Inputs) -> list[Column]:
     columns = []
     for corpus in inputs.watch_documents:
         learned = [stage.name for stage in plan.stages if any(portion.corpus == corpus for portion in stage.data)]
-        proxy = any(stage.replay and stage.replay.from_ == corpus and stage.replay.proxy for stage in plan.stages)
+        proxy = any(stage.replay and corpus in stage.replay.named and stage.replay.proxy for stage in plan.stages)
         columns.append(Column(name=corpus, role=plan.role(corpus), stage=learned[0] if learned else None, proxy=proxy))
     return sorted(columns, key=lambda column: column.role == "new")
 
@@ -175,7 +175,7 @@ def _shares(plan: Plan, leg: LegPlan, entry: dict[str, Any], word: str) -> list[
             run=word,
             stage=leg.name,
             corpus=corpus,
-            replay=corpus == leg.replayed,
+            replay=corpus in leg.replayed,
             planned=planned,
             realised=entry["rows"][corpus] / total,
             tokens=entry["rows"][corpus] * plan.seq_len,
@@ -204,7 +204,7 @@ def _cost(leg: LegPlan, entry: dict[str, Any], word: str, facts: dict[str, Any])
 
 def _corpus_facts(inputs: Inputs, name: str, plan: Plan) -> CorpusFacts:
     manifest = inputs.stores[name].manifest
-    proxy = any(stage.replay and stage.replay.from_ == name and stage.replay.proxy for stage in plan.stages)
+    proxy = any(stage.replay and name in stage.replay.named and stage.replay.proxy for stage in plan.stages)
     label = "proxy for text that could not be had" if proxy else ""
     return CorpusFacts(
         name=name,

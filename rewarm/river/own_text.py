@@ -11,7 +11,8 @@ from rewarm.models.samples import Sampling, sample_corpus
 from rewarm.plan import SELF, Replay
 from rewarm.river.directory import RunDirectory
 from rewarm.river.inputs import Inputs
-from rewarm.river.legs import SELF_CORPUS, LegPlan
+from rewarm.river.legs import LegPlan
+from rewarm.river.replaying import SELF_CORPUS
 from rewarm.tokens.hashing import seed_of
 from rewarm.tokens.prepare import Tell, prepare, silent
 
@@ -21,7 +22,7 @@ def add_samples(inputs: Inputs, run: RunDirectory, leg: LegPlan, model: PreTrain
     if not _reads_samples(leg):
         return
     replay = next(stage.replay for stage in inputs.plan.stages if stage.name == leg.stage)
-    asked = replay if replay is not None and replay.from_ == SELF else Replay.model_validate({"from": SELF})
+    asked = replay if replay is not None and SELF in replay.sources else Replay.model_validate({"from": SELF})
     sampling = Sampling(
         tokens=asked.tokens,
         seq_len=inputs.plan.seq_len,
@@ -42,7 +43,7 @@ def read_samples(inputs: Inputs, run: RunDirectory, planned: list[LegPlan], tell
 
 
 def _reads_samples(leg: LegPlan) -> bool:
-    replays = leg.replayed is not None and leg.replayed.startswith(SELF_CORPUS)
+    replays = any(corpus.startswith(SELF_CORPUS) for corpus in leg.replayed)
     return replays or any(SELF in method.texts() for method in leg.retention)
 
 

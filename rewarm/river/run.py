@@ -13,9 +13,10 @@ from rewarm.report.result import Result
 from rewarm.river.controls import control_plan
 from rewarm.river.directory import RunDirectory
 from rewarm.river.inputs import Inputs, make_inputs, read_inputs, record_inputs
-from rewarm.river.legs import BASE, SELF_CORPUS, LegPlan, legs
+from rewarm.river.legs import BASE, LegPlan, legs
 from rewarm.river.outcome import collect
 from rewarm.river.own_text import read_samples
+from rewarm.river.replaying import SELF_CORPUS
 from rewarm.river.scores import score
 from rewarm.river.starts import base_model
 from rewarm.river.train import Hooks, train_legs

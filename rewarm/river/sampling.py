@@ -6,11 +6,13 @@ text (other fields, syntax, compression) is measured on the same sample; Parquet
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import math
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -255,20 +257,18 @@ def _parquet_rows(file: Path) -> int:
 
 
 def _raw_bytes(corpus: Corpus, file: Path, part: _Taken) -> float:
-    """Bytes of a file, unpacked, that hold the documents taken from it: up to the line of the last one."""
+    """Bytes of a file, unpacked, that hold the documents taken from it: up to the end of the last one."""
     line = part.last_place.rpartition(":")[2]
-    if part.ended or not line.isdecimal():
+    if part.ended or not line.isdecimal() or not isinstance(corpus, FileCorpus):
         return _unpacked([file])
     most = int(getattr(corpus, "max_row_bytes", 64_000_000))
     raw = 0
-    try:
+    with suppress(CutShort):
         for first, lines in line_blocks(file, most):
-            wanted = lines[: max(0, int(line) - first + 1)]
-            raw += sum(len(text) + 1 for text in wanted if text is not None)
-            if len(wanted) < len(lines):
-                break
-    except CutShort:
-        return float(raw)
+            for number, text in enumerate(lines, first):
+                raw += 0 if text is None else len(text) + 1
+                if number >= int(line) and corpus.row_end in (text or b""):
+                    return float(raw)
     return float(raw)
 
 
@@ -288,8 +288,8 @@ def _unpacked(files: Sequence[Path]) -> float:
 def _expansion(file: Path) -> float:
     with file.open("rb") as packed:
         reader: Any
-        if file.suffix.lower() == ".gz":
-            reader = gzip.GzipFile(fileobj=packed)
+        if file.suffix.lower() in (".gz", ".bz2"):
+            reader = (gzip if file.suffix.lower() == ".gz" else bz2).open(packed)
         else:
             unpacker = zstandard.ZstdDecompressor(max_window_size=2**31)
             reader = unpacker.stream_reader(packed, read_size=16_384, read_across_frames=True)

@@ -1,3 +1,4 @@
+import bz2
 import gzip
 import os
 import tracemalloc
@@ -109,10 +110,12 @@ def test_empty_file_gives_nothing(tmp_path, collect):
 
 
 def packed(name: str, content: bytes) -> bytes:
+    if name.endswith(".bz2"):
+        return bz2.compress(content, 1)  # small blocks: one that is cut gives nothing
     return gzip.compress(content) if name.lower().endswith(".gz") else zstandard.ZstdCompressor().compress(content)
 
 
-@pytest.mark.parametrize("name", ["a.jsonl.gz", "a.ndjson.zst", "a.JSON.GZ"])
+@pytest.mark.parametrize("name", ["a.jsonl.gz", "a.ndjson.zst", "a.JSON.GZ", "a.jsonl.bz2"])
 def test_packed_files_read_as_plain_ones(tmp_path, collect, name):
     content = lines(5000)
     plain, _ = collect(Jsonl(path=str(write(tmp_path / "plain" / "a.jsonl", content))))
@@ -122,7 +125,7 @@ def test_packed_files_read_as_plain_ones(tmp_path, collect, name):
     assert bad.total == 0
 
 
-@pytest.mark.parametrize("name", ["a.jsonl.gz", "a.jsonl.zst"])
+@pytest.mark.parametrize("name", ["a.jsonl.gz", "a.jsonl.zst", "a.jsonl.bz2"])
 def test_several_frames_or_members_are_one_file(tmp_path, collect, name):
     content = packed(name, b'{"text": "one"}\n{"te') + packed(name, b"") + packed(name, b'xt": "two"}\n')
     documents, bad = collect(Jsonl(path=str(write(tmp_path / name, content))))
@@ -130,7 +133,7 @@ def test_several_frames_or_members_are_one_file(tmp_path, collect, name):
     assert bad.total == 0
 
 
-@pytest.mark.parametrize("name", ["a.jsonl.gz", "a.jsonl.zst"])
+@pytest.mark.parametrize("name", ["a.jsonl.gz", "a.jsonl.zst", "a.jsonl.bz2"])
 @pytest.mark.parametrize("kept", [0.0, 0.5, -1, -5])
 def test_truncated_file_is_one_bad_row_and_keeps_what_came_before(tmp_path, collect, name, kept):
     content = packed(name, lines(20_000))
@@ -161,7 +164,7 @@ def test_every_cut_of_a_zstandard_file_is_seen(tmp_path, collect, checksum):
         assert bad.total == (0 if end in whole else 1), end
 
 
-@pytest.mark.parametrize("name", ["a.jsonl.gz", "a.jsonl.zst"])
+@pytest.mark.parametrize("name", ["a.jsonl.gz", "a.jsonl.zst", "a.jsonl.bz2"])
 def test_damaged_and_foreign_content_is_a_truncated_file(tmp_path, collect, name):
     content = bytearray(packed(name, lines(20_000)))
     middle = len(content) // 2
@@ -189,7 +192,7 @@ def test_frames_with_the_largest_window_are_read(tmp_path, collect):
     assert bad.total == 0
 
 
-@pytest.mark.parametrize("suffix", ["", ".gz", ".zst"])
+@pytest.mark.parametrize("suffix", ["", ".gz", ".zst", ".bz2"])
 def test_line_over_the_limit_is_skipped_without_being_held(tmp_path, suffix):
     content = b'{"text": "before"}\n{"text": "' + b"a" * 10_000_000 + b'"}\n{"text": "after"}\n'
     file = write(tmp_path / f"a.jsonl{suffix}", packed(suffix, content) if suffix else content)
@@ -262,7 +265,7 @@ json_pieces = st.sampled_from(
 @given(content=st.one_of(st.binary(max_size=300), st.lists(json_pieces, max_size=40).map(b"".join)))
 def test_no_bytes_raise_and_rows_are_good_plus_bad(tmp_path_factory, content):
     folder = tmp_path_factory.getbasetemp() / "random"
-    for name in ("a.jsonl", "a.jsonl.gz", "a.jsonl.zst"):
+    for name in ("a.jsonl", "a.jsonl.gz", "a.jsonl.bz2", "a.jsonl.zst"):
         bad = BadRows()
         documents = list(Jsonl(path=str(write(folder / name, content)), max_row_bytes=64).read(bad))
         assert bad.rows == len(documents) + bad.total

@@ -15,6 +15,7 @@ from rewarm.corpora.hub import Hub
 from rewarm.corpora.jsonl import Jsonl
 from rewarm.corpora.parquet import Parquet
 from rewarm.corpora.text import Text
+from rewarm.corpora.wiki import Wiki
 from rewarm.kinds import corpus_options
 from rewarm.methods import build, known
 from rewarm.types import BadRows
@@ -60,12 +61,24 @@ def hub(folder: Path) -> Corpus:
     return Hub(name=str(folder))
 
 
+def wiki(folder: Path) -> Corpus:
+    page = "<page><title>T</title><ns>0</ns><id>{}</id>{}<revision><text>{}</text></revision></page>\n"
+    rows = ((1, "", "same text"), (2, "<redirect/>", "#REDIRECT [[T]]"), (1, "", "again"), (3, "", "same text"))
+    more = ((4, "", "same text"), (5, "", " "), (6, "", "same text"))
+    (folder / "a").mkdir()
+    for name, content in (("a/b.xml", rows), ("b.xml-p4p6", more)):
+        text = "".join(page.format(*row) for row in content)
+        (folder / name).write_text(f"<mediawiki>{text}</mediawiki>", encoding="utf-8")
+    return Wiki(path=str(folder))
+
+
 SAMPLES: dict[str, Callable[[Path], Corpus]] = {
     "code": code,
     "hub": hub,
     "jsonl": jsonl,
     "parquet": parquet,
     "text": text,
+    "wiki": wiki,
 }
 
 
@@ -119,7 +132,7 @@ def test_description_builds_the_same_corpus(corpus):
 
 
 def test_plan_finds_the_type_of_a_path(tmp_path):
-    for name in ("jsonl", "parquet", "text", "code"):
+    for name in ("jsonl", "parquet", "text", "code", "wiki"):
         folder = tmp_path / name
         folder.mkdir()
         SAMPLES[name](folder)
@@ -129,7 +142,8 @@ def test_plan_finds_the_type_of_a_path(tmp_path):
 def test_looking_up_the_folder_imports_no_heavy_library():
     script = (
         "import sys; from rewarm.methods import known; assert len(known('corpora')) >= 5; "
-        "print([name for name in ('torch', 'transformers', 'datasets', 'pyarrow', 'pandas') if name in sys.modules])"
+        "heavy = ('torch', 'transformers', 'datasets', 'pyarrow', 'pandas', 'mwparserfromhell'); "
+        "print([name for name in heavy if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -154,10 +154,11 @@ def test_empty_path_is_refused(path):
 
 
 def test_suffix_ignores_packing_and_case():
-    assert [suffix_of(name) for name in ("a.JSONL.zst", "b.tar.gz", "c.gz", "d", "e.x.txt")] == [
+    assert [suffix_of(name) for name in ("a.JSONL.zst", "b.tar.gz", "c.gz", "d", "e.x.txt", "f.xml-p1p41242.bz2")] == [
         ".jsonl",
         ".tar",
         "",
         "",
         ".txt",
+        ".xml",
     ]

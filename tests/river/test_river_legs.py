@@ -86,7 +86,7 @@ def test_a_release_anneals_what_its_stage_trained_on(planned: Callable[..., list
     release = {"tokens": 512, "shape": "linear", "floor": 0.0}
     trunk, branch = planned({"name": "a", "data": "law", "replay": {"from": "self", "share": 0.5}, "release": release})
     assert branch.shares == trunk.shares
-    assert branch.replayed == trunk.replayed == "self@a"
+    assert branch.replayed == trunk.replayed == ("self@a",)
     assert branch.policy == "keep"
     assert branch.schedule.described() == {"type": "anneal", "shape": "linear", "floor": 0.0}
 
@@ -134,7 +134,7 @@ def test_a_mixture_may_decide_what_is_replayed(
     stage = {"name": "a", "data": "code", "replay": {"from": "old"}, "mixture": MIX, "release": {"tokens": 512}}
     trunk, branch = planned({**stage, **budget})
     assert dict(trunk.shares) == pytest.approx({"code": 1 / 3, "old": 2 / 3})
-    assert list(trunk.shares)[-1] == trunk.replayed == "old"
+    assert trunk.replayed == ("old",) == tuple(trunk.shares)[-1:]
     assert trunk.steps == steps
     assert trunk.mixture.described() == MIX
     assert branch.mixture.described() == {"type": "fixed"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import json
 from collections.abc import Callable
@@ -75,7 +76,7 @@ def test_a_corpus_smaller_than_a_sample_is_known_exactly(
 
 
 @pytest.mark.usefixtures("small_sample")
-@pytest.mark.parametrize("packing", ["plain", "gz", "zst", "many files", "parquet", "limited"])
+@pytest.mark.parametrize("packing", ["plain", "gz", "zst", "bz2", "wiki", "many files", "parquet", "limited"])
 def test_the_rest_is_estimated_from_a_sample(
     packing: str, tmp_path: Path, rows: list[dict[str, str]], tokenizer: TextTokenizer
 ) -> None:
@@ -84,12 +85,14 @@ def test_the_rest_is_estimated_from_a_sample(
         "plain": lambda: _file(tmp_path / "a.jsonl", data),
         "gz": lambda: _file(tmp_path / "a.jsonl.gz", gzip.compress(data)),
         "zst": lambda: _file(tmp_path / "a.jsonl.zst", zstandard.compress(data)),
+        "bz2": lambda: _file(tmp_path / "a.jsonl.bz2", bz2.compress(data)),
+        "wiki": lambda: _file(tmp_path / "a.xml.bz2", bz2.compress(_dump(rows))),
         "many files": lambda: [_file(tmp_path / f"{at}.jsonl", lines(rows[at : at + 20])) for at in range(0, 600, 20)],
         "parquet": lambda: _parquet(tmp_path / "a.parquet", rows),
         "limited": lambda: _file(tmp_path / "a.jsonl", data),
     }[packing]()
     options = {"limit": 300} if packing == "limited" else {}
-    kind = "parquet" if packing == "parquet" else "jsonl"
+    kind = packing if packing in ("parquet", "wiki") else "jsonl"
     found = look("a", corpus(kind, given, **options), 0.1, tokenizer, None, 0.001)
     documents, text_bytes, tokens = truth(rows[:300] if packing == "limited" else rows, tokenizer)
     assert not found.whole
@@ -103,6 +106,16 @@ def test_the_rest_is_estimated_from_a_sample(
 def _file(path: Path, data: bytes) -> Path:
     path.write_bytes(data)
     return path
+
+
+def _dump(rows: list[dict[str, str]]) -> bytes:
+    """Pages whose title is the first word and whose text the others, each after a redirect."""
+    page = "<page><title>{}</title><ns>0</ns><id>{}</id>{}<revision>\n<text>{}</text>\n</revision>\n</page>\n"
+    pages = []
+    for number, row in enumerate(rows):
+        title, _, text = row["text"].partition(" ")
+        pages += [page.format("R", f"{number}0", "<redirect/>", "#REDIRECT"), page.format(title, f"{number}1", "", text)]
+    return f"<mediawiki>\n{''.join(pages)}</mediawiki>".encode()
 
 
 def _parquet(path: Path, rows: list[dict[str, str]]) -> Path:

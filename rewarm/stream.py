@@ -1,0 +1,124 @@
+"""`stages: {each: corpus/*.jsonl, by: date}` -> a corpus and a stage for every date, in order.
+
+What one of them is called and holds is decided here alone, so that a stage added next month is like those before it.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from rewarm.methods import Faults, Options, checked
+from rewarm.stages import Name, parse_name
+
+_DATE = re.compile(r"(?<!\d)(\d{4})(?:[-_.]?(0[1-9]|1[0-2])(?:[-_.]?(0[1-9]|[12]\d|3[01]))?)?(?!\d)")
+Patterns = Annotated[
+    tuple[Annotated[str, Field(min_length=1)], ...],
+    BeforeValidator(lambda value: (value,) if isinstance(value, str) else value),
+    Field(min_length=1),
+]
+
+
+class Each(Options):
+    """A stage for each of some files. Keys of a stage beside these hold for every stage.
+
+    `each` is a pattern of files or folders, `by` says what puts them in order and names them: the `date` in their names
+    (2021, 2021-09, 2021-09-14), of which several files may have the same, or their `name`. `stream` goes before the
+    date in the names of corpora and stages. `corpus` holds options of every corpus, `probes` is a pattern of probe
+    files by the same dates. Corpora are watched unless `watch` is false.
+    """
+
+    each: Patterns
+    by: Literal["date", "name"] = "date"
+    stream: Name | None = None
+    corpus: dict[str, Any] = Field(default_factory=dict)
+    probes: Patterns | None = None
+    watch: bool = True
+
+
+def expanded(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a plan with every `each` among its stages turned into stages, corpora, watches and probe sets.
+
+    Faults for a pattern without files, a file without a date where dates are asked for, or a name that is taken.
+    """
+    stages = values.get("stages")
+    listed = [stages] if isinstance(stages, Mapping) else stages
+    if not isinstance(listed, list | tuple) or not any(isinstance(one, Mapping) and "each" in one for one in listed):
+        return dict(values)
+    made: dict[str, Any] = {"corpora": {}, "stages": [], "watch": [], "probes": {}}
+    for number, one in enumerate(listed):
+        if not isinstance(one, Mapping) or "each" not in one:
+            made["stages"].append(one)
+            continue
+        where = "stages" if isinstance(stages, Mapping) else f"stages.{number}"
+        own = {key: value for key, value in one.items() if key in Each.model_fields}
+        if wrong := sorted(one.keys() & {"name", "data", "date", "from"}):
+            raise Faults([(where, f"'{wrong[0]}' is given for each stage by 'each' itself: leave it out")])
+        _expand(checked(Each, own, where), {key: one[key] for key in one if key not in own}, made, where)
+    for key in ("corpora", "probes"):
+        given = values.get(key) or {}
+        if isinstance(given, Mapping):
+            if taken := sorted(given.keys() & made[key].keys()):
+                raise Faults([(f"{key}.{taken[0]}", "a stage of 'each' has this name: rename it, or set 'stream'")])
+            made[key] = {**given, **made[key]}
+    watch = values.get("watch") or []
+    made["watch"] = [*(watch if isinstance(watch, list | tuple) else [watch]), *made["watch"]]
+    return {**values, **made}
+
+
+def _expand(each: Each, template: Mapping[str, Any], made: dict[str, Any], where: str) -> None:
+    sets = _grouped(each.probes, each.by, f"{where}.probes") if each.probes else {}
+    for key, paths in _grouped(each.each, each.by, f"{where}.each").items():
+        stage = add_stage(made, template, each, key, paths)
+        for path in sets.pop(key, []):
+            name = stage if stage not in made["probes"] else f"{stage}-{_stem(path)}"[:60]
+            made["probes"][name] = {"path": path, "stage": stage}
+    if sets:
+        dates = ", ".join(sorted(sets)[:3])
+        raise Faults([(f"{where}.probes", f"probes for {dates} have no text of the same {each.by}: 'each' has none")])
+
+
+def add_stage(made: dict[str, Any], template: Mapping[str, Any], each: Each, key: str, paths: list[str]) -> str:
+    """Adds corpus, stage and watch for one date to plain values of a plan; the name of the stage and its corpus."""
+    name = stage_name(each.stream, key)
+    made["corpora"][name] = {**each.corpus, "path": paths if len(paths) > 1 else paths[0]}
+    dated = {"date": key} if each.by == "date" else {}
+    made["stages"].append({**template, "name": name, "data": name, **dated})
+    if each.watch:
+        made["watch"].append({"corpus": name, "role": "new"})
+    return name
+
+
+def stage_name(stream: str | None, key: str) -> str:
+    """The name of a date's stage and corpus; ValueError when it cannot be a name."""
+    return str(parse_name(f"{stream}-{key}" if stream else key))
+
+
+def date_in(path: str) -> str | None:
+    """The last date in the name of a file or folder, as 2021, 2021-09 or 2021-09-14; None when there is none."""
+    found = list(_DATE.finditer(os.path.basename(path.rstrip("/"))))
+    return "-".join(part for part in found[-1].groups() if part) if found else None
+
+
+def _stem(path: str) -> str:
+    return re.sub(r"[^A-Za-z0-9-]+", "-", os.path.basename(path.rstrip("/")).split(".")[0]).strip("-")
+
+
+def _grouped(patterns: tuple[str, ...], by: str, where: str) -> dict[str, list[str]]:
+    """Paths by date or name, in order. Dates are as exact as the names say: 2021 comes before 2021-01."""
+    paths = sorted({path for pattern in patterns for path in glob.glob(os.path.expanduser(pattern), recursive=True)})
+    if not paths:
+        raise Faults([(where, f"nothing matches '{', '.join(patterns)}': give a pattern of files or folders")])
+    groups: dict[str, list[str]] = {}
+    for path in paths:
+        key = date_in(path) if by == "date" else _stem(path)
+        if not key:
+            raise Faults([(where, f"'{path}' has no {by} in its name. Name files by date (2021-09.jsonl; rewarm corpus "
+                           "split makes such files from dated rows), or set by: name")])  # fmt: skip
+        groups.setdefault(key, []).append(path)
+    return dict(sorted(groups.items()))
