@@ -22,10 +22,10 @@ _END_OF_NOWIKI = re.compile(r"</nowiki\s*>", re.IGNORECASE)
 _SIMPLE_LINE = re.compile(r"(?:[^\[\]{}<]++|\[\[[^\[\]{}<\n]++\]\])*+")
 _SIMPLE_LINK = re.compile(r"\[\[([^|\]]+)(?:\|([^\]]*))?\]\]")
 _HEADING = re.compile(r"(={1,6})(.+?)(={1,6})[ \t]*")
-_OPAQUE = re.compile(r"<(math|nowiki|pre|code|source|syntaxhighlight)\b[^<>]*>.*?</\1\s*>", re.IGNORECASE)
+_OPAQUE = re.compile(r"<(math|nowiki|pre|code|source|syntaxhighlight)\b[^<>]*>", re.IGNORECASE)
 _TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]*)[^<>]*?(/?)>|<[a-zA-Z/]")
 _SINGLE_TAGS = frozenset(("br", "hr", "wbr", "img", "meta", "link"))
-_BRACKET = re.compile(r"\{\{|\}\}|\{\||\|\}|\[\[|\]\]|<[a-zA-Z]|</|/>")
+_BRACKET = re.compile(r"\{\{|\}\}|\{\||\|\}|\[\[|\]\]|[\[\]]|<[a-zA-Z]|</|/>")
 _QUOTES = re.compile(r"'{2,}")
 _ENTITY = re.compile(r"&(?:#\d+|#[xX][0-9a-fA-F]+|[a-zA-Z][a-zA-Z0-9]*);")
 _LIST_MARKER = re.compile(r"[*#:;]+\s*")
@@ -77,14 +77,14 @@ def convert(title: str, markup: str) -> Converted:
             raw.append(raw_text(piece, title, lead))
         lead = lead and HEADING not in raw[-1]
     lines = _without_empty_sections([line for line in map(finished, "\n".join(raw).split("\n")) if line])
-    return Converted("\n".join([title, "", *lines]), stripped)
+    return Converted("\n".join([title, "", *lines]) if lines else title, stripped)
 
 
 def without_notes(markup: str) -> str:
     """The mark-up without comments and references, which are half of a long article; linear in its length."""
     kept: list[str] = []
     position = 0
-    closed = True
+    closed = {"<ref": True, "<now": True}  # once an end is missing, it is not looked for again
     while note := _NOTE.search(markup, position):
         kept.append(markup[position : note.start()])
         tag = note.group().lower()
@@ -94,15 +94,13 @@ def without_notes(markup: str) -> str:
             position = end + 3 if end >= 0 else len(markup)
             if kept[-1].endswith("\n") and markup.startswith("\n", position):
                 position += 1
-        elif tag.startswith("<nowiki"):
-            nowiki_end = _END_OF_NOWIKI.search(markup, position)
-            end = nowiki_end.end() if nowiki_end else position
-            kept.append(markup[note.start() : end])
-            position = end
-        elif closed and not tag.startswith("</") and not tag.endswith("/>"):
-            ref_end = _END_OF_REF.search(markup, position)
-            closed = ref_end is not None
-            position = ref_end.end() if ref_end else position
+        elif closed.get(tag[:4]) and not tag.endswith("/>"):
+            is_ref = tag.startswith("<ref")
+            end_tag = (_END_OF_REF if is_ref else _END_OF_NOWIKI).search(markup, position)
+            closed[tag[:4]] = end_tag is not None
+            position = end_tag.end() if end_tag else position
+            if not is_ref:
+                kept.append(markup[note.start() : position])
     kept.append(markup[position:])
     return "".join(kept)
 
@@ -138,7 +136,7 @@ def _opened(line: str) -> tuple[int, int, int]:
     """How many braces, brackets and tags a line opens more than it closes."""
     tags = 0
     if "<" in line:
-        line = _OPAQUE.sub("", line)
+        line = _without_opaque(line)
         for tag in _TAG.finditer(line):
             closes, name, alone = tag.groups()
             if name is None:
@@ -146,6 +144,20 @@ def _opened(line: str) -> tuple[int, int, int]:
             elif not alone and name.lower() not in _SINGLE_TAGS:
                 tags += -1 if closes else 1
     return line.count("{") - line.count("}"), line.count("[") - line.count("]"), tags
+
+
+def _without_opaque(line: str) -> str:
+    """A line without formulas and code, in which brackets are only characters; linear in its length."""
+    kept: list[str] = []
+    position = 0
+    while tag := _OPAQUE.search(line, position):
+        end = re.compile(rf"</{tag[1]}\s*>", re.IGNORECASE).search(line, tag.end())
+        if end is None:
+            break
+        kept.append(line[position : tag.start()])
+        position = end.end()
+    kept.append(line[position:])
+    return "".join(kept)
 
 
 def is_tangled(markup: str) -> bool:

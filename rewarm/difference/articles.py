@@ -117,7 +117,7 @@ def _piece(old: _Version, new: _Version, number: int, fresh: list[bool], gap: Ga
 def _before(old: _Version, new: _Version, number: int, gap: Gap) -> int | None:
     """The old paragraph in the same gap that a new one was made from, None where none is alike.
 
-    Alike are two that share half of the words of the shorter one. In a gap too large to try every pair, only the
+    Alike are two that have half of their different words in common (Dice). In a gap too large to try every pair, only the
     paragraph at the same distance from the start of the gap is.
     """
     place = gap.old_start + number - gap.new_start
@@ -128,7 +128,7 @@ def _before(old: _Version, new: _Version, number: int, gap: Gap) -> int | None:
     best, best_share = None, _ALIKE
     for candidate in candidates:
         other = old.words(candidate)
-        share = len(words & other) / max(1, min(len(words), len(other)))
+        share = 2 * len(words & other) / max(1, len(words) + len(other))
         is_gone = not new.known.issuperset(old.sentence_keys[candidate])
         if is_gone and (share > best_share or (best is None and share == best_share)):
             best, best_share = candidate, share

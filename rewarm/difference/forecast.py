@@ -20,6 +20,8 @@ from rewarm.difference.tasks import done
 from rewarm.types import BadRows
 
 _SAMPLE_CHARACTERS = 50_000_000
+_TASKS_BYTES = 30_000_000
+"""What a process holds for the tasks under way, measured on Wikipedia: text, its pieces and the trees of mark-up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,7 @@ def forecast(job: Job, seconds: float = 4.0) -> Forecast:
 
     The first articles of an encyclopedia are older, longer and more often edited than the rest, so it errs upwards.
     """
+    resident = psutil.Process().memory_info().rss
     begun = time.perf_counter()
     in_order = True
     try:
@@ -62,7 +65,6 @@ def forecast(job: Job, seconds: float = 4.0) -> Forecast:
     # What is in the sample of one side only may well be in the other: without order only pairs say what a pair costs.
     scale = len(pairs) / max(1, compared) / share
     reading, packing, comparing = reading / share, packing / share, comparing * scale
-    resident = psutil.Process().memory_info().rss
     workers = job.settings.workers
     made = round(output * scale)
     total = job.old.bytes + job.new.bytes
@@ -75,7 +77,8 @@ def forecast(job: Job, seconds: float = 4.0) -> Forecast:
         read_bytes_per_second=total / reading,
         compare_seconds=comparing,
         seconds=_together(reading + packing, comparing, workers),
-        memory=resident * (workers + 1 if workers > 1 else 1) + (0 if in_order else job.settings.memory),
+        memory=(resident + _TASKS_BYTES) * (workers + 1 if workers > 1 else 1)
+        + (0 if in_order else job.settings.memory),
         disk=2 * made + round(spilled / share),
         output=made,
     )

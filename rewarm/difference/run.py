@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
@@ -121,7 +121,7 @@ class Job:
             pace = Pace("sort into buckets", self.old.bytes + self.new.bytes, tell, stop)
             for edition, buckets, rows in zip((self.old, self.new), (old, new), bad, strict=True):
                 buckets.fill(edition, rows, lambda: pace.look(read.now))
-            self.folder.save("filled", [asdict(rows) for rows in bad])
+            self.folder.save("filled", [_kept(rows) for rows in bad])
         pace = Pace("compare", count, tell, stop, in_bytes=False)
 
         def numbered() -> Iterator[Task]:
@@ -151,7 +151,7 @@ class Job:
             faults.check_budget(edition.name, bad, self.settings.bad_rows)
             if bad.rows == bad.total:
                 raise UserError(f"{edition.name} is empty: no article in {shown_files(edition)}")
-        self.folder.save("read", {"old": asdict(bad_old), "new": asdict(bad_new)})
+        self.folder.save("read", {"old": _kept(bad_old), "new": _kept(bad_new)})
 
     def _summary(self, job: dict[str, Any], tell: Tell) -> dict[str, Any]:
         total = self.folder.counts()
@@ -176,6 +176,10 @@ class Job:
                 "bad_examples": rows["examples"],
             }
         return {**found, "job": job}
+
+
+def _kept(bad: BadRows) -> dict[str, Any]:
+    return {"rows": bad.rows, "counts": dict(bad.counts), "examples": bad.examples}
 
 
 def tasks(pairs: Iterable[Pair], unchanged: bool) -> Iterator[Task]:

@@ -18,7 +18,7 @@ PARAGRAPHS: tuple[Paragraphs, ...] = get_args(Paragraphs)
 _FULL = "。！？｡।॥۔؟።։။។"
 _CLOSERS = "\"'”’»)\\]」』）】"
 _END = re.compile(rf"[{_FULL}]+[{_CLOSERS}]*\s*|[.!?…]+[{_CLOSERS}]*\s+")
-_BLANK_LINES = re.compile(r"\n[^\S\n]*\n\s*")
+_BLANK_LINES = re.compile(r"\n(?:[^\S\n]*\n)+")
 _LAST_WORD = re.compile(r"[\w.]+\.$")
 _SHORT = (
     "adm al approx art apr aug ave bros bzgl bzw c ca capt cf ch co col cpl corp d dec dept dr ed eds eg esp est etc "

@@ -30,6 +30,11 @@ def known(scores: FactScores, least_candidates: int = LEAST_CANDIDATES) -> NDArr
     return found
 
 
+def contaminated(base: FactScores, least_candidates: int = LEAST_CANDIDATES) -> NDArray[np.bool_]:
+    """Which changed and new probes the untouched base knows already (N,): they measure no learning."""
+    return known(base, least_candidates) & base.of_kind(*LEARNABLE)
+
+
 @dataclass(frozen=True, slots=True)
 class Contamination:
     """`ids` of changed and new probes that the base answers already; `known` and `asked` count probes by kind."""
@@ -43,9 +48,8 @@ def contamination(base: FactScores, least_candidates: int = LEAST_CANDIDATES) ->
     """What the untouched base answers, by kind; unchanged probes among them are those that can be forgotten."""
     known_N = known(base, least_candidates)
     kinds = [kind for kind in dict.fromkeys(base.kinds) if kind != "deleted"]
-    found_N = known_N & base.of_kind(*LEARNABLE)
     return Contamination(
-        ids=tuple(np.array(base.ids, object)[found_N].tolist()),
+        ids=tuple(np.array(base.ids, object)[contaminated(base, least_candidates)].tolist()),
         known={kind: int((known_N & base.of_kind(kind)).sum()) for kind in kinds},
         asked={kind: int(base.of_kind(kind).sum()) for kind in kinds},
     )

@@ -61,6 +61,11 @@ class FactScores:
         """
         return self.old_nats_N - self.nats_N
 
+    def columns(self) -> dict[str, Values]:
+        """Every array of numbers, by its name without the suffix of its shape."""
+        names = [field.name for field in fields(self) if field.name.endswith("_N")]
+        return {name.removesuffix("_N"): getattr(self, name) for name in names}
+
     def of_kind(self, *kinds: str) -> NDArray[np.bool_]:
         """Which probes are of one of these kinds."""
         return np.array([kind in kinds for kind in self.kinds], bool)

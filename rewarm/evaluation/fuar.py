@@ -16,6 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from rewarm.evaluation.fact_scores import FactScores
+from rewarm.evaluation.fact_summary import check_same, figures
 from rewarm.types import UserError
 
 VACUOUS_BELOW = 0.05
@@ -85,3 +87,22 @@ def fuar(
         updated=tuple(updated),
         new=tuple(new),
     )
+
+
+def gap(before: FactScores, after: FactScores, kind: str, metric: str = "exact") -> Gap | None:
+    """The score of two models on the probes of a kind; None where there are none that have the metric."""
+    check_same(before, after)
+    chosen_N = before.of_kind(kind)
+    first, second = (figures(scores, chosen_N).get(metric) for scores in (before, after))
+    return None if first is None or second is None else Gap(first.value, second.value)
+
+
+def phase_fuar(
+    before: FactScores, after: FactScores, metric: str = "exact", vacuous_below: float = VACUOUS_BELOW
+) -> Fuar:
+    """FUAR of one phase: unchanged probes are the invariant task, changed ones the update, new ones the acquisition.
+
+    `metric` is a share (`exact`, as published; `rank_1` for models too small to generate an answer).
+    """
+    tasks = [gap(before, after, kind, metric) for kind in ("unchanged", "changed", "new")]
+    return fuar([tasks[0]], [tasks[1]], [tasks[2]], vacuous_below)

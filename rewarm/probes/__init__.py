@@ -1,7 +1,8 @@
 """Files of probes -> Probe: a fact asked for as text whose continuation is its object. One file per format.
 
 Laws: reading twice gives the same probes in the same order; ids are unique in a set; a row that cannot be read is
-counted in `BadRows` with its reason and place, and never silently dropped.
+counted in `BadRows` with its reason and place, and one that is left out on purpose in `Tally` with its reason, so that
+rows = probes + left out + bad.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+from rewarm.corpora.faults import check_budget
+from rewarm.facts import Tally
 from rewarm.methods import Method
-from rewarm.types import BadRows
+from rewarm.types import BadRows, UserError
 
 Kind = Literal["unchanged", "changed", "new", "deleted"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -54,6 +57,21 @@ class ProbeSet(Method):
     @abstractmethod
     def read(self, bad: BadRows) -> Iterator[Probe]:
         """Every good probe in a fixed order; bad rows and the number of rows seen are counted in `bad`."""
+
+
+def load_set(name: str, probe_set: ProbeSet, bad_limit: float, tally: Tally | None = None) -> list[Probe]:
+    """Every probe of a set, in order; `tally`, if given, then holds what was counted.
+
+    UserError when more than `bad_limit` (a share) of its rows cannot be read, or no probe is left.
+    """
+    tally = Tally() if tally is None else tally
+    probes = list(probe_set.read(tally))
+    check_budget(name, tally, bad_limit)
+    if not probes:
+        left = ", ".join(f"{count:,} {reason}" for reason, count in tally.left_out.most_common()) or "nothing to read"
+        files = ", ".join(map(str, probe_set.files()[:3]))
+        raise UserError(f"probes '{name}' hold no probe: {tally.rows:,} rows of {files} ({left}). Change its options")
+    return probes
 
 
 SLOT = ProbeSet

@@ -19,6 +19,7 @@ from typing import Any
 
 import orjson
 
+from rewarm.corpora.faults import check_budget
 from rewarm.facts import Snapshot, Tally
 from rewarm.facts.sorting import Tell, merged, sort_facts
 from rewarm.facts.storage import replaced, stored
@@ -43,7 +44,8 @@ class Building(Wording):
 
     `max_words` is the longest object in words (None: any), `overlap` keeps objects that contain their subject or are
     contained in it; `sample` is the share of the facts of a kind that is kept, `caps` the share that one subject,
-    relation or object may have of each kind; `pages` are the texts that must state the facts.
+    relation or object may have of each kind; `pages` are the texts that must state the facts; `bad_limit` is the share
+    of rows that may be bad.
     """
 
     overlap: bool = False
@@ -52,18 +54,20 @@ class Building(Wording):
     caps: Mapping[str, float] = field(default_factory=dict)
     seed: int = 0
     pages: tuple[Pages, ...] = ()
+    bad_limit: float = 0.001
 
 
 def build(old: Snapshot, new: Snapshot, output: Path, how: Building, tell: Tell) -> dict[str, Any]:
     """Writes the probes of what became of each fact from `old` to `new`; the summary, which is also written.
 
-    UserError when no probe is left.
+    UserError when no probe is left or too many rows are bad.
     """
     work = output.with_name(f"{output.name}.work")
     summary: dict[str, Any] = {}
     sorted_facts = {}
     for name, snapshot in (("old", old), ("new", new)):
         sorted_facts[name], tally = sort_facts(snapshot, work / name, partial(_tell_of, tell, name))
+        check_budget(name, tally, how.bad_limit)
         summary[name] = told_of(tally)
     seen = {"old": Seen(), "new": Seen()}
     with _spooled(work / "candidates") as file:

@@ -114,7 +114,10 @@ def _dump(rows: list[dict[str, str]]) -> bytes:
     pages = []
     for number, row in enumerate(rows):
         title, _, text = row["text"].partition(" ")
-        pages += [page.format("R", f"{number}0", "<redirect/>", "#REDIRECT"), page.format(title, f"{number}1", "", text)]
+        pages += [
+            page.format("R", f"{number}0", "<redirect/>", "#REDIRECT"),
+            page.format(title, f"{number}1", "", text),
+        ]
     return f"<mediawiki>\n{''.join(pages)}</mediawiki>".encode()
 
 

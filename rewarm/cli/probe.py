@@ -1,0 +1,206 @@
+"""`rewarm probe`: asks a model for facts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rewarm.cli.verb import Answer, Manner, verb
+from rewarm.cli.watcher import Watcher
+
+if TYPE_CHECKING:
+    from rewarm.evaluation.fact_scores import FactScores
+    from rewarm.evaluation.facts import FactOptions
+    from rewarm.probes import Probe
+    from rewarm.types import BadRows
+
+Sets = dict[str, "list[Probe]"]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The options of `rewarm probe`."""
+
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A model folder or hub name.", show_default=False)]
+    probes: Annotated[
+        list[Path], typer.Argument(metavar="PROBES...", help="Files of probes, each a set.", show_default=False)
+    ]
+    against: Annotated[
+        str | None,
+        typer.Option(metavar="MODEL", help="The earlier model, such as the base: changes, intervals and FUAR."),
+    ] = None
+    format: Annotated[
+        str | None, typer.Option("--format", metavar="NAME", help="How the files are read; .jsonl by itself.")
+    ] = None
+    output: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a line of JSON for each probe here.")] = (
+        None
+    )
+    unknown_only: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write the probes here (.jsonl), without changed and new ones MODEL knows."),
+    ] = None
+    candidates: Annotated[int, typer.Option(help="Answers of the relation an answer is ranked among.")] = 50
+    longest: Annotated[int, typer.Option(help="Most tokens of an answer that MODEL has room to write.")] = 60
+    limit: Annotated[
+        int | None, typer.Option(metavar="N", help="Ask only N probes of each set, drawn by their ids.")
+    ] = None
+    seed: Annotated[int, typer.Option(help="Draws candidates and resamples.")] = 0
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the verb."""
+    verb(app, probe, writes=True, works=True, options=Options)
+
+
+def probe(manner: Manner, options: Options) -> Answer:
+    """Ask a model for facts.
+
+    By likelihood and rank among other answers, by what it writes itself, and new answers against old. With --against,
+    what was updated, acquired and forgotten since the earlier model. A causal, masked or encoder-decoder model.
+    """
+    from rewarm.evaluation.facts import FactOptions
+
+    asked = FactOptions(options.candidates, options.seed, options.longest)
+    _check(options)
+    with Watcher(manner) as watcher:
+        sets, bad = _read(options)
+        if manner.dry_run:
+            return _forecast(options, sets, asked)
+        scores = _score(options.model, sets, asked, watcher)
+        before = None if options.against is None else _score(options.against, sets, asked, watcher)
+    from rewarm.cli.probe_answer import told
+
+    files = _written(options, sets, scores, before)
+    return told(options, scores, before, bad, files)
+
+
+def _check(options: Options) -> None:
+    from rewarm.types import UserError
+
+    if options.limit is not None and options.limit < 1:
+        raise UserError(f"--limit {options.limit}: ask at least 1 probe of each set, or leave --limit out for all")
+    if options.unknown_only is not None and options.unknown_only.suffix != ".jsonl":
+        raise UserError(f"--unknown-only '{options.unknown_only}' is written as lines of JSON: end its name in .jsonl")
+    for file in (options.unknown_only, options.output):
+        if file is not None and file.resolve() in {path.resolve() for path in options.probes}:
+            raise UserError(f"'{file}' is read and would be overwritten: name another file to write")
+
+
+def _read(options: Options) -> tuple[Sets, dict[str, BadRows]]:
+    """The sets by name, and the bad rows of each."""
+    from rewarm.methods import build
+    from rewarm.probes import ProbeSet
+    from rewarm.tokens.hashing import seed_of
+    from rewarm.types import BadRows, UserError
+
+    sets: Sets = {}
+    bad: dict[str, BadRows] = {}
+    names = [path.name.partition(".")[0] for path in options.probes]
+    for path, name in zip(options.probes, names, strict=True):
+        label = name if names.count(name) == 1 else str(path)
+        if label in sets:
+            raise UserError(f"'{path}' is given twice: give each file once")
+        source = build("probes", {"type": options.format or _format_of(path), "path": str(path)}, "")
+        assert isinstance(source, ProbeSet)  # it was built from the probes folder
+        bad[label] = BadRows()
+        found = list(source.read(bad[label]))
+        if not found:
+            seen = f"{bad[label].total} bad rows of {bad[label].rows}"
+            raise UserError(f"'{path}' holds no probe that could be read ({seen}): look at its rows, or at --format")
+        if options.limit is not None:
+            found = sorted(found, key=lambda one: seed_of("limit", one.id))[: options.limit]
+        sets[label] = found
+    return sets, bad
+
+
+def _format_of(path: Path) -> str:
+    from rewarm.corpora.paths import suffix_of
+    from rewarm.methods import known
+    from rewarm.types import UserError
+
+    if suffix_of(path.name) in (".jsonl", ".ndjson"):
+        return "jsonl"
+    raise UserError(f"how is '{path}' read? Name it with --format: {', '.join(known('probes'))}")
+
+
+def _score(model: str, sets: Sets, asked: FactOptions, watcher: Watcher) -> dict[str, FactScores]:
+    """The scores of every set under one model; what this machine's cache holds is not computed again."""
+    from rewarm.evaluation.facts import kept_facts
+    from rewarm.evaluation.scorers import open_scorer
+    from rewarm.models.load import weights_hash
+    from rewarm.objectives.products import cache_folder
+
+    scorer = open_scorer(model)
+    weights = weights_hash(scorer.model)
+    tell = watcher.hooks().tell_or_stop
+    return {
+        name: kept_facts(cache_folder() / "facts", scorer, weights, probes, asked, tell)
+        for name, probes in sets.items()
+    }
+
+
+def _forecast(options: Options, sets: Sets, asked: FactOptions) -> Answer:
+    from rewarm.cli.verb import table
+    from rewarm.evaluation.facts import forecast
+    from rewarm.evaluation.scorers import open_scorer
+    from rewarm.quantities import clock
+
+    scorer = open_scorer(options.model)
+    found = {name: forecast(scorer, probes, asked) for name, probes in sets.items()}
+    shown = table("set", "probes", "answers to score", "about")
+    for name, one in found.items():
+        shown.add_row(name, f"{one.probes:,}", f"{one.answers:,}", clock(one.seconds))
+    models = 1 if options.against is None else 2
+    total = models * sum(one.seconds for one in found.values())
+    files = [str(file) for file in (options.output, options.unknown_only) if file is not None]
+    lines = [f"About {clock(total)} for {models} model{'s' if models > 1 else ''}, at the rate of MODEL."]
+    lines += [f"would write {file}" for file in files]
+    return Answer({"sets": found, "seconds": total, "would_write": files}, [shown, *lines])
+
+
+def _written(
+    options: Options, sets: Sets, scores: Mapping[str, FactScores], before: Mapping[str, FactScores] | None
+) -> list[str]:
+    """Writes the files asked for, whole or not at all; their paths."""
+    from rewarm.cli.probe_answer import rows
+    from rewarm.evaluation.contamination import contaminated
+    from rewarm.report.comparison import write_whole
+
+    files = []
+    if options.output is not None:
+        earlier = before or {}
+        made = [row for name in sets for row in rows(name, sets[name], scores[name], earlier.get(name))]
+        write_whole(_lines(made), options.output)
+        files.append(str(options.output))
+    if options.unknown_only is not None:
+        kept = [
+            _row(one)
+            for name in sets
+            for one, drop in zip(sets[name], contaminated(scores[name]).tolist(), strict=True)
+            if not drop
+        ]
+        write_whole(_lines(kept), options.unknown_only)
+        files.append(str(options.unknown_only))
+    return files
+
+
+def _row(one: Probe) -> dict[str, Any]:
+    """A probe as the reader `jsonl` reads it."""
+    row = {
+        "id": one.id, "subject": one.subject, "relation": one.relation, "object": list(one.answers),
+        "object_old": list(one.old_answers), "label": one.kind, "prompt": one.prompt, "suffix": one.suffix,
+        "date": one.date, "choices": list(one.choices),
+    }  # fmt: skip
+    return {name: value for name, value in row.items() if value or name in ("prompt", "suffix")}
+
+
+def _lines(rows_made: Sequence[Mapping[str, Any]]) -> str:
+    import json
+
+    from rewarm.cli.verb import plain
+
+    return "".join(json.dumps(plain(row), ensure_ascii=False) + "\n" for row in rows_made)

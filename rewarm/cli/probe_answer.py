@@ -1,0 +1,211 @@
+"""What `rewarm probe` answers: tables for people, everything for --json, and a row for each probe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rewarm.cli.verb import Answer, table
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from rewarm.cli.probe import Options
+    from rewarm.evaluation.contamination import Contamination
+    from rewarm.evaluation.fact_scores import FactScores
+    from rewarm.evaluation.fact_summary import Change, Figure
+    from rewarm.evaluation.fuar import Fuar
+    from rewarm.probes import Probe
+    from rewarm.types import BadRows
+
+_COLUMNS = {
+    "nats_per_byte": ("nats/\nbyte", "{:.3f}"),
+    "perplexity": ("perplexity\nof tokens", "{:,.1f}"),
+    "rank": ("rank", "{:.1f}"),
+    "rank_1": ("rank 1", "{:.1%}"),
+    "reciprocal_rank": ("MRR", "{:.3f}"),
+    "exact": ("exact", "{:.1%}"),
+    "f1": ("F1", "{:.3f}"),
+    "prefers_new": ("prefers\nnew", "{:.1%}"),
+    "stale": ("stale", "{:.1%}"),
+    "chosen": ("choices", "{:.1%}"),
+    "old_nats_per_byte": ("old nats/\nbyte", "{:.3f}"),
+}
+_COMPARED = (
+    "nats_per_byte",
+    "reciprocal_rank",
+    "rank_1",
+    "exact",
+    "prefers_new",
+    "stale",
+    "chosen",
+    "old_nats_per_byte",
+)
+_LEGEND = (
+    "Nats per byte and perplexity of the answer; rank among answers of the same relation (MRR: mean of 1/rank); "
+    "exact: it writes an accepted answer; prefers new: the new answer is likelier than the old; stale: it writes the "
+    "old one."
+)
+
+
+def told(
+    options: Options,
+    scores: Mapping[str, FactScores],
+    before: Mapping[str, FactScores] | None,
+    bad: Mapping[str, BadRows],
+    files: list[str],
+) -> Answer:
+    """The answer of the verb for one model, or for two."""
+    from rewarm.evaluation.contamination import contamination
+    from rewarm.evaluation.fact_scores import pooled
+    from rewarm.evaluation.fact_summary import by_kind, by_relation
+
+    sets = {name: by_kind(held) for name, held in scores.items()}
+    together = pooled(list(scores.values()))
+    base = together if before is None else pooled(list(before.values()))
+    found = contamination(base)
+    values: dict[str, Any] = {
+        "model": options.model,
+        "sets": {
+            name: {
+                "kinds": _figures(kinds),
+                "relations": _figures(by_relation(scores[name])),
+                "truncated": scores[name].truncated,
+                "rows": bad[name].rows,
+                "bad_rows": dict(bad[name].counts),
+                "bad_examples": bad[name].examples,
+            }
+            for name, kinds in sets.items()
+        },
+        "known": found,
+        "files": files,
+    }
+    lines: list[Any] = [_shown(scores, sets), _LEGEND, _known_line(options.against or options.model, found)]
+    if before is not None:
+        more, shown = _against(options, scores, before, base, together)
+        values |= more
+        lines += shown
+    lines += [f"{name}: {held.total:,} bad rows of {held.rows:,}" for name, held in bad.items() if held.total]
+    return Answer(values, [*lines, *(f"Written: {file}" for file in files)])
+
+
+def _figures(parts: Mapping[str, Mapping[str, Figure]]) -> dict[str, Any]:
+    return {part: {name: figure._asdict() for name, figure in held.items()} for part, held in parts.items()}
+
+
+def _shown(scores: Mapping[str, FactScores], sets: Mapping[str, Mapping[str, Mapping[str, Figure]]]) -> Table:
+    from rewarm.evaluation.fact_summary import ALL
+
+    used = [name for name in _COLUMNS if any(name in held for kinds in sets.values() for held in kinds.values())]
+    shown = table("set", "kind", "probes", *(_COLUMNS[name][0] for name in used))
+    for name, kinds in sets.items():
+        for kind, held in kinds.items():
+            count = len(scores[name].ids) if kind == ALL else scores[name].kinds.count(kind)
+            cells = [_COLUMNS[column][1].format(held[column].value) if column in held else "" for column in used]
+            shown.add_row(name, kind, f"{count:,}", *cells)
+    return shown
+
+
+def _known_line(model: str, found: Contamination) -> str:
+    parts = [f"{found.known[kind]:,} of {found.asked[kind]:,} {kind}" for kind in found.asked]
+    return f"'{model}' knows {', '.join(parts) if parts else 'nothing that can be asked for'}."
+
+
+def _against(
+    options: Options,
+    scores: Mapping[str, FactScores],
+    before: Mapping[str, FactScores],
+    base: FactScores,
+    together: FactScores,
+) -> tuple[dict[str, Any], list[Any]]:
+    """Values and parts of a comparison with an earlier model."""
+    from rewarm.evaluation.contamination import known
+    from rewarm.evaluation.fact_summary import ALL, by_kind, changes
+    from rewarm.evaluation.fuar import phase_fuar
+
+    changed = {
+        name: {
+            kind: changes(before[name], held, None if kind == ALL else held.of_kind(kind), seed=options.seed)
+            for kind in by_kind(held)
+        }
+        for name, held in scores.items()
+    }
+    ratios = {metric: phase_fuar(base, together, metric) for metric in ("exact", "rank_1")}
+    kept = changes(base, together, known(base) & base.of_kind("unchanged"), seed=options.seed)
+    values = {
+        "against": options.against,
+        "before": {name: _figures(by_kind(held)) for name, held in before.items()},
+        "changes": changed,
+        "fuar": {metric: {**_plain(ratio), "words": ratio.words} for metric, ratio in ratios.items()},
+        "unchanged_known_before": kept,
+    }
+    shown = table("set", "kind", "metric", "probes", "before", "after", "change", "95% interval", "verdict")
+    for name, kinds in changed.items():
+        for kind, held in kinds.items():
+            for metric in _COMPARED:
+                if metric in held:
+                    shown.add_row(name, kind, metric.replace("_", " "), *_cells(metric, held[metric]))
+    lines = [f"FUAR by {metric.replace('_', ' ')}: {_fuar_line(ratio)}" for metric, ratio in ratios.items()]
+    if "exact" in kept:
+        lines.append(
+            f"Of {kept['exact'].count:,} unchanged facts known before, {kept['exact'].after:.1%} are now generated "
+            f"({kept['exact'].before:.1%} before)."
+        )
+    return values, [shown, *lines]
+
+
+def _plain(ratio: Fuar) -> dict[str, Any]:
+    return {
+        "value": ratio.value,
+        "vacuous": ratio.vacuous,
+        "lost": ratio.lost,
+        "gained": ratio.gained,
+        **{
+            name: [gap and gap._asdict() for gap in gaps]
+            for name, gaps in (("invariant", ratio.invariant), ("updated", ratio.updated), ("new", ratio.new))
+        },
+    }
+
+
+def _fuar_line(ratio: Fuar) -> str:
+    parts = []
+    for name, (gap,) in (("IL", ratio.invariant), ("UL", ratio.updated), ("NL", ratio.new)):
+        parts.append(f"{name} {gap.before:.1%} -> {gap.after:.1%}" if gap else f"{name} not asked")
+    return f"{ratio.words}; {', '.join(parts)}"
+
+
+def _cells(metric: str, change: Change) -> list[str]:
+    style = _COLUMNS[metric][1]
+    found = change.interval
+    signed = style.replace("{:", "{:+")
+    interval = f"[{signed.format(found.low)}, {signed.format(found.high)}]"
+    ends = [style.format(change.before), style.format(change.after)]
+    return [f"{change.count:,}", *ends, signed.format(found.delta), interval, found.verdict]
+
+
+def rows(name: str, probes: Sequence[Probe], scores: FactScores, before: FactScores | None) -> Iterator[dict[str, Any]]:
+    """A row for each probe of a set: what was asked, and every figure; with `before`, its figures too."""
+    from rewarm.evaluation.contamination import known
+
+    known_N = known(scores)
+    for place, one in enumerate(probes):
+        row: dict[str, Any] = {
+            "set": name,
+            "id": one.id,
+            "kind": one.kind,
+            "relation": one.relation,
+            "subject": one.subject,
+        }
+        row |= {"prompt": one.prompt, "answers": one.answers, "old_answers": one.old_answers}
+        row |= _numbers(scores, place) | {"known": bool(known_N[place])}
+        yield row | ({} if before is None else {"before": _numbers(before, place)})
+
+
+def _numbers(scores: FactScores, place: int) -> dict[str, Any]:
+    """The figures of one probe; those that it has not are left out."""
+    found: dict[str, Any] = {"generated": scores.generated[place]}
+    for name, column in scores.columns().items():
+        value = float(column[place])
+        if value == value:  # not NaN
+            found[name] = value
+    return found
