@@ -13,10 +13,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from rewarm.methods import Faults, Options, checked
+from rewarm.kinds import corpus_options
+from rewarm.methods import Faults, Options, checked, find
 from rewarm.stages import Name, parse_name
 
 _DATE = re.compile(r"(?<!\d)(\d{4})(?:[-_.]?(0[1-9]|1[0-2])(?:[-_.]?(0[1-9]|[12]\d|3[01]))?)?(?!\d)")
+_WEAK_TYPES = ("text", "code")
+"""Types that a path is taken for when its name says nothing."""
 Patterns = Annotated[
     tuple[Annotated[str, Field(min_length=1)], ...],
     BeforeValidator(lambda value: (value,) if isinstance(value, str) else value),
@@ -92,6 +95,95 @@ def add_stage(made: dict[str, Any], template: Mapping[str, Any], each: Each, key
     if each.watch:
         made["watch"].append({"corpus": name, "role": "new"})
     return name
+
+
+def grown(
+    values: Mapping[str, Any], path: str, name: str | None, changes: Mapping[str, Any], probes: str | None = None
+) -> dict[str, Any]:
+    """A plan's resolved values with one more stage at their end: the last one again, with the text in `path`.
+
+    It has the options of the last stage and of its corpus, its place on the watch-list, and a name in the style of its
+    names, unless one is given. `changes` are values of the stage by dotted key (`replay.share`), or of its corpus
+    (`corpus.holdout`). Faults for a name that is taken or cannot be made, and for a key inside of nothing.
+    """
+    last = values["stages"][-1]
+    if len(last["data"]) > 1 and "data" not in changes:
+        raise Faults([("data", f"stage '{last['name']}' learns several corpora: say what this one learns, by set data")])
+    before = last["data"][0]["corpus"]
+    template = {key: value for key, value in last.items() if key not in ("name", "data", "date", "from")}
+    template["from"] = _start_after(values["stages"])
+    made = {key: [*values[key]] for key in ("stages", "watch")} | {"corpora": dict(values["corpora"])}
+    given = {"corpus": _options_for(path, values["corpora"][before]), **template}
+    for key, value in changes.items():
+        _put(given, key, value)
+    date, stream = date_in(path) or date_in(os.path.dirname(path.rstrip("/"))), _stream_of(last)
+    dated = last["date"] is not None and name is None
+    if dated and date is None:
+        raise Faults([("name", f"'{path}' has no date in its name, which names the stages of this run: give one")])
+    each = Each(
+        each=(path,), by="date" if dated else "name", stream=stream if dated else None, corpus=given.pop("corpus"),
+        watch=False,
+    )  # fmt: skip
+    key = str(date) if dated else name or _stem(path)
+    if (called := stage_name(each.stream, key)) in {*made["corpora"], *(stage["name"] for stage in made["stages"])}:
+        raise Faults([("name", f"'{called}' is in the plan already: give the stage another name")])
+    data = given.pop("data", None)
+    add_stage(made, given if dated else {**given, "date": date}, each, key, [path])
+    made["stages"][-1] |= {} if data is None else {"data": data}
+    made["watch"] += [{**watch, "corpus": called} for watch in values["watch"] if watch["corpus"] == before]
+    if probes is not None:
+        like = next((held for held in values["probes"].values() if held["stage"] == last["name"]), {})
+        made["probes"] = {**values["probes"], called: {**like, "path": probes, "stage": called}}
+    return {**values, **made}
+
+
+def without_last_stage(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A plan's resolved values as they were before `grown` added their last stage."""
+    *stages, last = values["stages"]
+    return {
+        **values,
+        "stages": stages,
+        "corpora": {name: held for name, held in values["corpora"].items() if name != last["name"]},
+        "watch": [watch for watch in values["watch"] if watch["corpus"] != last["name"]],
+        "probes": {name: held for name, held in values["probes"].items() if held["stage"] != last["name"]},
+    }
+
+
+def _start_after(stages: list[dict[str, Any]]) -> str | None:
+    """Where a next stage starts: at the base or at a release, if the last stage did so, otherwise at the last stage."""
+    last = stages[-1]
+    if last["from"] is None or last["from"] == "base":
+        return last["from"]  # type: ignore[no-any-return]
+    from_release = last["release"] is not None and any(f"{one['name']}-release" == last["from"] for one in stages)
+    return f"{last['name']}-release" if from_release else None
+
+
+def _stream_of(stage: Mapping[str, Any]) -> str | None:
+    """What goes before the date in the name of a stage; None when nothing does."""
+    stream, dash, date = str(stage["name"]).rpartition(f"-{stage['date']}")
+    return stream if dash and stream and not date else None
+
+
+def _options_for(path: str, before: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a corpus for another path; where that is plainly of another type, those that this type has."""
+    kind = corpus_options(path)["type"]
+    if "path" in before and kind in (before["type"], *_WEAK_TYPES):
+        return {key: value for key, value in before.items() if key != "path"}
+    fields = find("corpora", kind).model_fields
+    return {**{key: value for key, value in before.items() if key in fields and key != "path"}, "type": kind}
+
+
+def _put(values: dict[str, Any], key: str, value: Any) -> None:
+    """Sets a value by its dotted key; a budget replaces the other one."""
+    *parents, leaf = key.split(".")
+    for parent in parents:
+        if not isinstance(values.get(parent), dict):
+            raise Faults([(key, f"'{parent}' holds no options here: set it whole, as in {parent}={{{leaf}: VALUE}}")])
+        values[parent] = dict(values[parent])
+        values = values[parent]
+    values[leaf] = value
+    if key in ("tokens", "epochs"):
+        values["epochs" if key == "tokens" else "tokens"] = None
 
 
 def stage_name(stream: str | None, key: str) -> str:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from rewarm.difference.forecast import Forecast
     from rewarm.difference.run import Job
 
+_MOST_WORKERS = 8
+"""One process reads; more than so many wait for it even where every article changed."""
 _SNAPSHOT = "a path, or options as in a plan: '{path: a.jsonl, id_field: page}'."
 
 
@@ -47,7 +49,10 @@ class Options:
     memory: Annotated[
         str, typer.Option(metavar="BYTES", help="What snapshots that do not ascend by id may take while sorted.")
     ] = "256M"
-    workers: Annotated[int, typer.Option(metavar="N", help="Processes that compare; 0 takes one for every core.")] = 0
+    workers: Annotated[
+        int,
+        typer.Option(metavar="N", help="Processes that compare; 0: one for every core but the reader's, 8 at most."),
+    ] = 0
 
 
 def register_corpus(group: typer.Typer) -> None:
@@ -86,11 +91,11 @@ def _job(options: Options) -> Job:
     if options.unchanged is not None and not options.unchanged.name.endswith(".jsonl.zst"):
         raise UserError(f"--unchanged {options.unchanged}: the file is packed; give a name that ends with .jsonl.zst")
     if options.workers < 0:
-        raise UserError(f"--workers {options.workers}: give 1 or more processes, or 0 for one for every core")
+        raise UserError(f"--workers {options.workers}: give 1 or more processes, or 0 to let the cores decide")
     settings = Settings(
         context=_one_of("--context", options.context, CONTEXTS),
         paragraphs=_one_of("--paragraphs", options.paragraphs, PARAGRAPHS),
-        workers=options.workers or len(os.sched_getaffinity(0)),
+        workers=options.workers or min(_MOST_WORKERS, max(1, len(os.sched_getaffinity(0)) - 1)),
     )
     try:
         settings = replace(settings, memory=parse_count(options.memory), bad_rows=parse_share(options.bad_rows))

@@ -15,8 +15,8 @@ from rewarm.cli.watcher import Watcher
 if TYPE_CHECKING:
     from rewarm.evaluation.fact_scores import FactScores
     from rewarm.evaluation.facts import FactOptions
+    from rewarm.facts import Tally
     from rewarm.probes import Probe
-    from rewarm.types import BadRows
 
 Sets = dict[str, "list[Probe]"]
 
@@ -36,6 +36,11 @@ class Options:
     format: Annotated[
         str | None, typer.Option("--format", metavar="NAME", help="How the files are read; .jsonl by itself.")
     ] = None
+    fields: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=YAML", help="An option of the format. May be repeated."),
+    ] = None
+    bad_rows: Annotated[str, typer.Option(metavar="SHARE", help="Most rows of a file that may be unreadable.")] = "0.1%"
     output: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a line of JSON for each probe here.")] = (
         None
     )
@@ -67,7 +72,7 @@ def probe(manner: Manner, options: Options) -> Answer:
     asked = FactOptions(options.candidates, options.seed, options.longest)
     _check(options)
     with Watcher(manner) as watcher:
-        sets, bad = _read(options)
+        sets, tallies = _read(options)
         if manner.dry_run:
             return _forecast(options, sets, asked)
         scores = _score(options.model, sets, asked, watcher)
@@ -75,7 +80,7 @@ def probe(manner: Manner, options: Options) -> Answer:
     from rewarm.cli.probe_answer import told
 
     files = _written(options, sets, scores, before)
-    return told(options, scores, before, bad, files)
+    return told(options, scores, before, tallies, files)
 
 
 def _check(options: Options) -> None:
@@ -90,31 +95,53 @@ def _check(options: Options) -> None:
             raise UserError(f"'{file}' is read and would be overwritten: name another file to write")
 
 
-def _read(options: Options) -> tuple[Sets, dict[str, BadRows]]:
-    """The sets by name, and the bad rows of each."""
+def _read(options: Options) -> tuple[Sets, dict[str, Tally]]:
+    """The sets by name, and what was counted while each was read."""
+    from rewarm.facts import Tally
     from rewarm.methods import build
-    from rewarm.probes import ProbeSet
+    from rewarm.probes import ProbeSet, load_set
+    from rewarm.quantities import parse_share
     from rewarm.tokens.hashing import seed_of
-    from rewarm.types import BadRows, UserError
+    from rewarm.types import UserError
 
+    try:
+        bad_limit = parse_share(options.bad_rows)
+    except ValueError as error:
+        raise UserError(f"--bad-rows '{options.bad_rows}': {error}") from None
     sets: Sets = {}
-    bad: dict[str, BadRows] = {}
+    tallies: dict[str, Tally] = {}
     names = [path.name.partition(".")[0] for path in options.probes]
-    for path, name in zip(options.probes, names, strict=True):
-        label = name if names.count(name) == 1 else str(path)
-        if label in sets:
+    for path, short in zip(options.probes, names, strict=True):
+        name = short if names.count(short) == 1 else str(path)
+        if name in sets:
             raise UserError(f"'{path}' is given twice: give each file once")
-        source = build("probes", {"type": options.format or _format_of(path), "path": str(path)}, "")
+        fields = {"type": options.format or _format_of(path), **_fields(options.fields or []), "path": str(path)}
+        source = build("probes", fields)
         assert isinstance(source, ProbeSet)  # it was built from the probes folder
-        bad[label] = BadRows()
-        found = list(source.read(bad[label]))
-        if not found:
-            seen = f"{bad[label].total} bad rows of {bad[label].rows}"
-            raise UserError(f"'{path}' holds no probe that could be read ({seen}): look at its rows, or at --format")
+        tallies[name] = Tally()
+        found = load_set(name, source, bad_limit, tallies[name])
         if options.limit is not None:
             found = sorted(found, key=lambda one: seed_of("limit", one.id))[: options.limit]
-        sets[label] = found
-    return sets, bad
+        sets[name] = found
+    return sets, tallies
+
+
+def _fields(given: Sequence[str]) -> dict[str, Any]:
+    """Options of the reader from words `KEY=YAML`."""
+    import yaml
+
+    from rewarm.types import UserError
+
+    fields = {}
+    for word in given:
+        key, equals, value = word.partition("=")
+        try:
+            fields[key] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise UserError(f"--set '{word}' is no YAML behind the '=': {error}") from None
+        if not equals or not key:
+            raise UserError(f"--set '{word}': write KEY=VALUE, an option of the format (`rewarm methods probes`)")
+    return fields
 
 
 def _format_of(path: Path) -> str:

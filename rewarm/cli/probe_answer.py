@@ -15,22 +15,28 @@ if TYPE_CHECKING:
     from rewarm.evaluation.fact_scores import FactScores
     from rewarm.evaluation.fact_summary import Change, Figure
     from rewarm.evaluation.fuar import Fuar
+    from rewarm.facts import Tally
     from rewarm.probes import Probe
-    from rewarm.types import BadRows
 
-_COLUMNS = {
-    "nats_per_byte": ("nats/\nbyte", "{:.3f}"),
-    "perplexity": ("perplexity\nof tokens", "{:,.1f}"),
+_STYLES = {
+    "nats_per_byte": ("nats/byte", "{:.3f}"),
+    "perplexity": ("perplexity", "{:,.1f}"),
     "rank": ("rank", "{:.1f}"),
-    "rank_1": ("rank 1", "{:.1%}"),
     "reciprocal_rank": ("MRR", "{:.3f}"),
+    "rank_1": ("rank 1", "{:.1%}"),
+    "chosen": ("choices", "{:.1%}"),
     "exact": ("exact", "{:.1%}"),
     "f1": ("F1", "{:.3f}"),
-    "prefers_new": ("prefers\nnew", "{:.1%}"),
+    "prefers_new": ("prefers new", "{:.1%}"),
     "stale": ("stale", "{:.1%}"),
-    "chosen": ("choices", "{:.1%}"),
-    "old_nats_per_byte": ("old nats/\nbyte", "{:.3f}"),
+    "old_nats_per_byte": ("old nats/byte", "{:.3f}"),
 }
+"""Head and number format of each metric that is shown."""
+_COLUMNS = (
+    ("nats_per_byte", "perplexity"), ("rank", "reciprocal_rank"), ("rank_1", "chosen"), ("exact", "f1"),
+    ("prefers_new", "stale"), ("old_nats_per_byte",),
+)  # fmt: skip
+"""Metrics one above the other in a cell: a terminal has 80 columns."""
 _COMPARED = (
     "nats_per_byte",
     "reciprocal_rank",
@@ -52,7 +58,7 @@ def told(
     options: Options,
     scores: Mapping[str, FactScores],
     before: Mapping[str, FactScores] | None,
-    bad: Mapping[str, BadRows],
+    tallies: Mapping[str, Tally],
     files: list[str],
 ) -> Answer:
     """The answer of the verb for one model, or for two."""
@@ -71,38 +77,55 @@ def told(
                 "kinds": _figures(kinds),
                 "relations": _figures(by_relation(scores[name])),
                 "truncated": scores[name].truncated,
-                "rows": bad[name].rows,
-                "bad_rows": dict(bad[name].counts),
-                "bad_examples": bad[name].examples,
+                "rows": tallies[name].rows,
+                "left_out": dict(tallies[name].left_out),
+                "bad_rows": dict(tallies[name].counts),
+                "bad_examples": tallies[name].examples,
             }
             for name, kinds in sets.items()
         },
         "known": found,
         "files": files,
     }
-    lines: list[Any] = [_shown(scores, sets), _LEGEND, _known_line(options.against or options.model, found)]
+    lines: list[Any] = [
+        *(_shown(name, scores[name], kinds) for name, kinds in sets.items()),
+        _LEGEND,
+        _known_line(options.against or options.model, found),
+    ]
     if before is not None:
         more, shown = _against(options, scores, before, base, together)
         values |= more
         lines += shown
-    lines += [f"{name}: {held.total:,} bad rows of {held.rows:,}" for name, held in bad.items() if held.total]
+    lines += [line for name, tally in tallies.items() for line in _counted(name, tally)]
     return Answer(values, [*lines, *(f"Written: {file}" for file in files)])
+
+
+def _counted(name: str, tally: Tally) -> Iterator[str]:
+    """What of a set's rows became no probe."""
+    for what, counts in (("bad", tally.counts), ("left out", tally.left_out)):
+        if counts:
+            reasons = ", ".join(f"{count:,} {reason}" for reason, count in counts.most_common())
+            yield f"{name}: {counts.total():,} of {tally.rows:,} rows {what} ({reasons})"
 
 
 def _figures(parts: Mapping[str, Mapping[str, Figure]]) -> dict[str, Any]:
     return {part: {name: figure._asdict() for name, figure in held.items()} for part, held in parts.items()}
 
 
-def _shown(scores: Mapping[str, FactScores], sets: Mapping[str, Mapping[str, Mapping[str, Figure]]]) -> Table:
+def _shown(title: str, scores: FactScores, kinds: Mapping[str, Mapping[str, Figure]]) -> Table:
     from rewarm.evaluation.fact_summary import ALL
 
-    used = [name for name in _COLUMNS if any(name in held for kinds in sets.values() for held in kinds.values())]
-    shown = table("set", "kind", "probes", *(_COLUMNS[name][0] for name in used))
-    for name, kinds in sets.items():
-        for kind, held in kinds.items():
-            count = len(scores[name].ids) if kind == ALL else scores[name].kinds.count(kind)
-            cells = [_COLUMNS[column][1].format(held[column].value) if column in held else "" for column in used]
-            shown.add_row(name, kind, f"{count:,}", *cells)
+    used = [[name for name in column if any(name in held for held in kinds.values())] for column in _COLUMNS]
+    used = [column for column in used if column]
+    heads = ["\n".join(_STYLES[name][0] for name in column) for column in used]
+    shown = table("kind", "probes", *heads, title=title)
+    for kind, held in kinds.items():
+        count = len(scores.ids) if kind == ALL else scores.kinds.count(kind)
+        cells = [
+            "\n".join(_STYLES[name][1].format(held[name].value) if name in held else "-" for name in column)
+            for column in used
+        ]
+        shown.add_row(kind, f"{count:,}", *cells)
     return shown
 
 
@@ -139,19 +162,14 @@ def _against(
         "fuar": {metric: {**_plain(ratio), "words": ratio.words} for metric, ratio in ratios.items()},
         "unchanged_known_before": kept,
     }
-    shown = table("set", "kind", "metric", "probes", "before", "after", "change", "95% interval", "verdict")
-    for name, kinds in changed.items():
-        for kind, held in kinds.items():
-            for metric in _COMPARED:
-                if metric in held:
-                    shown.add_row(name, kind, metric.replace("_", " "), *_cells(metric, held[metric]))
+    shown = [_compared(name, kinds) for name, kinds in changed.items()]
     lines = [f"FUAR by {metric.replace('_', ' ')}: {_fuar_line(ratio)}" for metric, ratio in ratios.items()]
     if "exact" in kept:
         lines.append(
             f"Of {kept['exact'].count:,} unchanged facts known before, {kept['exact'].after:.1%} are now generated "
             f"({kept['exact'].before:.1%} before)."
         )
-    return values, [shown, *lines]
+    return values, [*shown, *lines]
 
 
 def _plain(ratio: Fuar) -> dict[str, Any]:
@@ -174,13 +192,16 @@ def _fuar_line(ratio: Fuar) -> str:
     return f"{ratio.words}; {', '.join(parts)}"
 
 
-def _cells(metric: str, change: Change) -> list[str]:
-    style = _COLUMNS[metric][1]
-    found = change.interval
-    signed = style.replace("{:", "{:+")
-    interval = f"[{signed.format(found.low)}, {signed.format(found.high)}]"
-    ends = [style.format(change.before), style.format(change.after)]
-    return [f"{change.count:,}", *ends, signed.format(found.delta), interval, found.verdict]
+def _compared(title: str, kinds: Mapping[str, Mapping[str, Change]]) -> Table:
+    shown = table("kind", "metric", "probes", "before\nafter", "change\n95% interval", "verdict", title=title)
+    for kind, held in kinds.items():
+        for metric in filter(held.__contains__, _COMPARED):
+            change, (head, style) = held[metric], _STYLES[metric]
+            found, signed = change.interval, style.replace("{:", "{:+")
+            ends = f"{style.format(change.before)}\n{style.format(change.after)}"
+            moved = f"{signed.format(found.delta)}\n[{signed.format(found.low)}, {signed.format(found.high)}]"
+            shown.add_row(kind, head, f"{change.count:,}", ends, moved, found.verdict)
+    return shown
 
 
 def rows(name: str, probes: Sequence[Probe], scores: FactScores, before: FactScores | None) -> Iterator[dict[str, Any]]:

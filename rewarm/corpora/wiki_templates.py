@@ -7,8 +7,8 @@ positional arguments, so these are what is kept; the names below are the excepti
 import re
 from collections.abc import Callable, Mapping, Sequence
 
-DROPPED = "\0"
-"""Stands where something was left out, so that the brackets and spaces around it can go, too. XML has no NUL."""
+DROPPED = "\2"
+"""Stands where something was left out, so that the brackets and spaces around it can go, too. XML cannot hold it."""
 
 
 def names(written: str) -> frozenset[str]:

@@ -9,13 +9,15 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from rewarm.corpora.wiki_markup import HEADING, link_text, raw_text
+from rewarm.corpora.wiki_markup import HEADING, link_text, raw_text, with_flat_templates_said
 from rewarm.corpora.wiki_templates import DROPPED
 
 MOST_WORK = 10_000_000
 """Open brackets times characters of a piece: the parser reads on to the end for each of them, 16 million a second."""
 MOST_DEPTH = 40
 
+# The parser takes NUL for the end; the others are marks of ours.
+_NOT_OF_XML = re.compile(rf"[\0{HEADING}{DROPPED}]")
 _NOTE = re.compile(r"<!--|<nowiki\s*>|<ref\b[^<>]*>|</ref\s*>", re.IGNORECASE)
 _END_OF_REF = re.compile(r"</ref\s*>", re.IGNORECASE)
 _END_OF_NOWIKI = re.compile(r"</nowiki\s*>", re.IGNORECASE)
@@ -67,17 +69,25 @@ def convert(title: str, markup: str) -> Converted:
     raw: list[str] = []
     stripped = 0
     lead = True
-    for simple, piece in pieces(without_notes(markup.replace(DROPPED, "").replace(HEADING, ""))):
+    for simple, piece in pieces(without_notes(_NOT_OF_XML.sub("", markup))):
         if simple:
             raw.append(simple_text(piece))
         elif is_tangled(piece):
             stripped += 1
             raw.append(_stripped(piece))
         else:
-            raw.append(raw_text(piece, title, lead))
+            raw.append(_hard_text(piece, title, lead))
         lead = lead and HEADING not in raw[-1]
     lines = _without_empty_sections([line for line in map(finished, "\n".join(raw).split("\n")) if line])
     return Converted("\n".join([title, "", *lines]) if lines else title, stripped)
+
+
+def _hard_text(piece: str, title: str, lead: bool) -> str:
+    if not _OPAQUE.search(piece):
+        piece = with_flat_templates_said(piece, title)
+        if all(map(_SIMPLE_LINE.fullmatch, piece.split("\n"))):
+            return simple_text(piece)
+    return raw_text(piece, title, lead)
 
 
 def without_notes(markup: str) -> str:

@@ -117,8 +117,8 @@ def _piece(old: _Version, new: _Version, number: int, fresh: list[bool], gap: Ga
 def _before(old: _Version, new: _Version, number: int, gap: Gap) -> int | None:
     """The old paragraph in the same gap that a new one was made from, None where none is alike.
 
-    Alike are two that have half of their different words in common (Dice). In a gap too large to try every pair, only the
-    paragraph at the same distance from the start of the gap is.
+    Alike are two that have half of their different words in common (Dice). In a gap too large to try every pair, only
+    the paragraph at the same distance from the start of the gap is looked at.
     """
     place = gap.old_start + number - gap.new_start
     candidates = range(gap.old_start, gap.old_end)

@@ -48,17 +48,18 @@ class Buckets:
         spills = self._spills()
         read = self._read_by(spills[-1]) if spills else 0
         number, held = len(spills), 0
-        waiting: list[list[bytes]] = [[] for _ in range(self.count)]
+        # One growing buffer for each: rows of a few kB as objects of their own took five times the memory.
+        waiting = [bytearray() for _ in range(self.count)]
         # Articles already in spills are read once more, because only that brings a packed file to its place.
         for article in islice(edition.articles(bad), read, None):
-            row = orjson.dumps([*article])
-            waiting[self._bucket(article.id)].append(row)
+            row = orjson.dumps([*article], option=orjson.OPT_APPEND_NEWLINE)
+            waiting[self._bucket(article.id)] += row
             held += len(row)
             read += 1
             if held >= self.memory // 2:
                 self._spill(number, waiting, read)
                 number, held = number + 1, 0
-                waiting = [[] for _ in range(self.count)]
+                waiting = [bytearray() for _ in range(self.count)]
             look()
         if held:
             self._spill(number, waiting, read)
@@ -72,7 +73,7 @@ class Buckets:
                 file.seek(ends[bucket])
                 packed = file.read(ends[bucket + 1] - ends[bucket])
             if packed:
-                for row in unpacker.decompress(packed).split(b"\n"):
+                for row in unpacker.decompress(packed).splitlines():
                     yield Article(*orjson.loads(row))
 
     def _bucket(self, name: str) -> int:
@@ -85,14 +86,14 @@ class Buckets:
         with spill.open("rb") as file:
             return int(self._header.unpack(file.read(self._header.size))[0])
 
-    def _spill(self, number: int, waiting: list[list[bytes]], read: int) -> None:
+    def _spill(self, number: int, waiting: list[bytearray], read: int) -> None:
         packer = zstandard.ZstdCompressor(level=1)
         partial = self.folder / "partial"
         ends = [self._header.size]
         with partial.open("wb") as file:
             file.seek(self._header.size)
             for rows in waiting:
-                packed = packer.compress(b"\n".join(rows)) if rows else b""
+                packed = packer.compress(rows) if rows else b""
                 file.write(packed)
                 ends.append(ends[-1] + len(packed))
             file.seek(0)

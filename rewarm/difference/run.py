@@ -60,6 +60,7 @@ class Job:
             "context": self.settings.context,
             "paragraphs": self.settings.paragraphs,
             "unchanged": None if unchanged is None else str(unchanged),
+            "cut": [TASK_CHARACTERS, TASK_ARTICLES, PART_TASKS],
         }
 
     def run(self, tell: Tell, stop: Callable[[], bool]) -> dict[str, Any]:

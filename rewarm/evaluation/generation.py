@@ -32,7 +32,8 @@ def budget(longest: int) -> int:
 def plainly(model: PreTrainedModel) -> Iterator[None]:
     """Meanwhile the model is in evaluation mode, without gradients and the decoding habits it was published with."""
     published = model.generation_config
-    model.generation_config = GenerationConfig()
+    start = getattr(model.config, "decoder_start_token_id", None)
+    model.generation_config = GenerationConfig(decoder_start_token_id=start)
     try:
         with probing(model):
             yield

@@ -118,6 +118,43 @@ def _one_per_task(losses: Sequence[float], tasks: int, name: str) -> list[float]
 
 
 @dataclass(frozen=True, slots=True)
+class MonthsSummary:
+    """Mean differences of loss, after minus reference: below 0 is better than the reference, above 0 worse.
+
+    `backward` is over earlier months than the model's own (j < i), `in_month` over its own (j = i), `forward` over
+    later ones (j > i); None without a cell. `cells` says over how many each of them is.
+    """
+
+    backward: float | None
+    in_month: float | None
+    forward: float | None
+    cells: tuple[int, int, int]
+
+
+def months_summary(losses: Sequence[Sequence[float | None]], reference: Sequence[float]) -> MonthsSummary:
+    """Backward, in-month and forward regret of a stream: means of L[i][j] - r_j over j < i, j = i and j > i.
+
+    TiC-LM (Li et al. 2025, arXiv 2504.02107), which takes r from a model trained on all months; here r is whatever loss
+    is given for each month, such as the base's. Unlike in the rest of this file there is no row for the base: row i is
+    the model after month i, column j the text of month j, both from 1 to T. Every cell counts the same, so the
+    denominators are T(T-1)/2, T and T(T-1)/2, less what is None: not scored. UserError unless the matrix is square.
+    """
+    months = len(reference)
+    if not months or len(losses) != months or any(len(row) != months for row in losses):
+        raise UserError(
+            f"the months need one row and one column each and one reference; got {len(losses)} rows of "
+            f"{sorted({len(row) for row in losses})} columns and {months} references"
+        )
+    parts: tuple[list[float], list[float], list[float]] = ([], [], [])
+    for i, row in enumerate(losses):
+        for j, loss in enumerate(row):
+            if loss is not None:
+                parts[0 if j < i else 1 if j == i else 2].append(loss - reference[j])
+    backward, in_month, forward = (sum(part) / len(part) if part else None for part in parts)
+    return MonthsSummary(backward, in_month, forward, (len(parts[0]), len(parts[1]), len(parts[2])))
+
+
+@dataclass(frozen=True, slots=True)
 class XDelta:
     """`mean` change of score over tasks outside the stream, and the task that lost most (or gained least)."""
 

@@ -40,12 +40,14 @@ def load_model(name: str, revision: str | None = None, with_adapters: bool = Fal
             f"'{name}' holds a model with an adapter beside its weights, which this cannot work with. Give a model "
             "without one: the base, or a stage that was trained without an adapter or with one that is merged"
         )
-    return load_as(AutoModelForCausalLM, "a causal language model", name, revision)
+    model = load_as(AutoModelForCausalLM, "a causal language model", name, revision)
+    _make_savable(model)
+    return model
 
 
 def load_as(kind: Any, words: str, name: str, revision: str | None = None) -> PreTrainedModel:
-    """A model in fp32 by one of transformers' Auto classes, whose kind is said in `words`; as `load_model`, for any
-    kind and without adapters."""
+    """A model in fp32 by one of transformers' Auto classes, whose kind is said in `words`; as `load_model`, without
+    looking for adapters. UserError when there is none, or when a weight is missing or of another shape."""
     try:
         loaded: Any = kind.from_pretrained(
             name, revision=revision, dtype=torch.float32, use_safetensors=True, trust_remote_code=False,
@@ -65,7 +67,6 @@ def load_as(kind: Any, words: str, name: str, revision: str | None = None) -> Pr
             f"base '{name}' lacks {len(wrong)} weights of {type(model).__name__}, or has them in another shape: "
             f"{', '.join(wrong[:3])}. Give the model the weights belong to"
         )
-    _make_savable(model)
     return model
 
 

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from fractions import Fraction
 from functools import partial
 from math import ceil
 from pathlib import Path
@@ -171,12 +172,16 @@ def _capped(candidates: Candidates, how: Building) -> list[str]:
 
 def _emptied(kind: Kind, table: Capped, how: Building) -> str:
     """Why caps keep no probe of a kind, and which would."""
-    told = [
-        f"{share:.3g} for one {name} takes at least {ceil(1 / share)} of them, and there are {table.distinct(name)}"
-        for name, share in how.caps.items()
-        if share
-    ]
-    return f"{kind}: the caps keep no probe ({'; '.join(told)}). Raise --subject-cap, --relation-cap or --object-cap"
+    told = []
+    for name, share in how.caps.items():
+        needed = ceil(1 / Fraction(str(share))) if share else 0
+        held = table.distinct(name)
+        if not share or held < needed:
+            told.append(
+                f"a cap of {share:.3g} for one {name} takes {needed or 'endless'} of them, and there are {held}"
+            )
+    why = "; ".join(told) or "the facts are spread too unevenly for them"
+    return f"{kind}: the caps keep no probe: {why}. Raise --subject-cap, --relation-cap or --object-cap."
 
 
 def _none_left(summary: Mapping[str, Any], candidates: Candidates) -> str:

@@ -12,7 +12,8 @@ from typing import Any, Literal
 from pydantic import ConfigDict, computed_field, model_validator
 
 from rewarm.evaluation.frontier import Point, Standing, frontier
-from rewarm.report.result import Column, Part, Verdict
+from rewarm.report.part import Part, Verdict
+from rewarm.report.result import Column
 from rewarm.report.wording import NOISE, SYMBOLS, Change, interval, percent, point
 
 ArmKind = Literal["sweep", "variant", "control"]

@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from rewarm.evaluation.frontier import Point, frontier
-from rewarm.report.result import Cell, Column, Part
+from rewarm.report.part import Part
+from rewarm.report.result import Cell, Column
 from rewarm.report.wording import NOISE, percent
 
 Prefer = Literal["balanced", "old", "new"]

@@ -11,21 +11,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
 
+from rewarm.report.fact_parts import Facts
+from rewarm.report.part import Part, RowKind, Verdict
 from rewarm.types import UserError
-
-Verdict = Literal["better", "worse", "not distinguishable from noise", "base"]
-RowKind = Literal["base", "stage", "release", "control"]
 
 SAME_LOSS = 1e-5
 """Relative difference that other hardware or another order of sums makes in the loss of the same weights."""
-
-
-class Part(BaseModel):
-    """Base of the parts of a result. JSON has no infinity, so an unbounded interval is written as a string."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
 
 
 class Cell(Part):
@@ -144,6 +137,24 @@ class Metrics(Part):
     x_delta_worst: tuple[str, float] | None = None
 
 
+class Months(Part):
+    """Every stage on the text of every stage, in the order of the path to the last one; a month is what one stage
+    learns.
+
+    `rows` names the models and `names` the months (the stage's date where it has one); `corpora` are those of each
+    month, whose losses `Result.rows` holds. `backward`, `in_month` and `forward` are mean differences of loss against
+    the base over `cells` cells each (`rewarm.evaluation.matrix.months_summary`); below 0 is better than the base.
+    """
+
+    rows: list[str]
+    names: list[str]
+    corpora: list[list[str]]
+    backward: float | None
+    in_month: float | None
+    forward: float | None
+    cells: tuple[int, int, int]
+
+
 class Result(Part):
     """A whole run."""
 
@@ -158,14 +169,16 @@ class Result(Part):
     rows: list[Row]
     columns: list[Column]
     metrics: Metrics
-    curves: list[Curve] = []
-    probes: list[Probe] = []
-    shares: list[ShareOf] = []
-    corpora: list[CorpusFacts] = []
-    costs: list[Cost] = []
-    hashes: dict[str, str] = {}
-    machine: dict[str, str] = {}
-    notes: list[str] = []
+    months: Months | None = None
+    curves: list[Curve] = Field(default_factory=list)
+    probes: list[Probe] = Field(default_factory=list)
+    shares: list[ShareOf] = Field(default_factory=list)
+    corpora: list[CorpusFacts] = Field(default_factory=list)
+    costs: list[Cost] = Field(default_factory=list)
+    hashes: dict[str, str] = Field(default_factory=dict)
+    machine: dict[str, str] = Field(default_factory=dict)
+    notes: list[str] = Field(default_factory=list)
+    facts: Facts | None = None
 
     def final(self) -> Row:
         """The model the run hands over: the last stage's release if there is one, otherwise the last stage."""

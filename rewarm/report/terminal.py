@@ -11,7 +11,8 @@ from rich.text import Text
 
 from rewarm.quantities import short
 from rewarm.report import wording
-from rewarm.report.result import Column, Result, Row, Verdict
+from rewarm.report.part import Verdict
+from rewarm.report.result import Column, Result, Row
 
 # Four intervals of 14 characters beside a name of 14 fill 80 columns.
 _COLUMNS_AT_ONCE = 4

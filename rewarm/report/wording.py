@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rewarm.quantities import short
-from rewarm.report.result import Cell, Column, Result, Row, Verdict
+from rewarm.report.part import Verdict
+from rewarm.report.result import Cell, Column, Result, Row
 
 NOISE: Verdict = "not distinguishable from noise"
 SYMBOLS: dict[Verdict, str] = {"better": "▼", "worse": "▲", NOISE: "≈", "base": ""}

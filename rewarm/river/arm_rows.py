@@ -18,7 +18,8 @@ from rewarm.report.result import Result, check_same_base
 from rewarm.report.wording import Change, columns, mean_of
 from rewarm.river.directory import RunDirectory
 from rewarm.river.legs import BASE
-from rewarm.river.outcome import Losses, scored
+from rewarm.river.outcome import scored
+from rewarm.river.stream_metrics import Losses
 from rewarm.river.variants import Arm
 
 FEW_SEEDS = 3

@@ -13,8 +13,24 @@ from typing import Any
 
 from rewarm.mixtures import Mixture
 from rewarm.plan import Plan, Stage, from_values
+from rewarm.river.directory import ADDED, RunDirectory
 from rewarm.river.replaying import path_before, replay_of, replay_weights
 from rewarm.types import UserError
+
+
+def control_plans(plan: Plan, run: RunDirectory) -> dict[str, Plan]:
+    """The plan of each control that is a run of its own; UserError when one makes no sense for this plan.
+
+    A joint control is one stage, made of what the run began with: after a stage was added it stays what it is.
+    """
+    found: dict[str, Plan] = {}
+    for word in plan.controls:
+        own = run.control(word)
+        if word == "joint" and run.recorded(ADDED) and own.finished():
+            found[word] = own.resolved()
+        elif (other := control_plan(plan, word)) is not None:
+            found[word] = other
+    return found
 
 
 def control_plan(plan: Plan, word: str) -> Plan | None:
@@ -28,6 +44,12 @@ def control_plan(plan: Plan, word: str) -> Plan | None:
     values["watch"] = [{**watch, "role": plan.role(watch["corpus"])} for watch in values["watch"]]
     makers = {"new-only": _new_only, "joint": _joint, "same-data": _same_data, "alone": _alone}
     values["stages"] = _without_releases(makers[word](plan, values))
+    stages = {stage["name"] for stage in values["stages"]}
+    # A set whose stage the control does not have belongs to all of its stages: what changed then has changed here.
+    values["probes"] = {
+        name: {**probes, "stage": probes["stage"] if probes["stage"] in stages else None}
+        for name, probes in values["probes"].items()
+    }
     return from_values(values)
 
 

@@ -18,6 +18,8 @@ from rewarm.plan import Plan, from_values
 from rewarm.types import StorageError, UserError
 
 PLAN = "plan.resolved.json"
+ADDED = "stage added"
+"""The ledger's event for a stage that the run was not begun with."""
 HARMLESS = (
     "controls", "workers", "save_total_limit", "output_dir", "prepared_dir", "micro_batch_tokens",
     "gradient_checkpointing",
@@ -100,6 +102,10 @@ class RunDirectory:
         """The ledger's entry of each finished leg, by the leg's name."""
         return {entry["leg"]: entry for entry in self.ledger() if entry["event"] == "leg finished"}
 
+    def steps_made(self) -> dict[str, int]:
+        """The steps of each finished leg, by the leg's name."""
+        return {leg: int(entry["steps"]) for leg, entry in self.finished().items()}
+
     def resolved(self) -> Plan:
         """The plan this directory was made by; UserError when it is no run directory."""
         file = self.root / PLAN
@@ -117,14 +123,29 @@ class RunDirectory:
         before = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else values
         changed = sorted(_changes(before, values, HARMLESS))
         if changed and self.ledger():
-            raise UserError(
-                f"'{self.root}' was started with another plan; changed: {'; '.join(changed[:6])}. "
-                "Give another output_dir, or restore the plan to go on with this run"
-            )
+            raise UserError(self._refusal(plan, before, changed))
         if changed:
             for made in (self.tokenizer, self.base, self.evaluations):
                 shutil.rmtree(made, ignore_errors=True)
         self.write_json(PLAN, values)
+
+    def _refusal(self, plan: Plan, before: Mapping[str, Any], changed: list[str]) -> str:
+        """Why a changed plan is refused: stages that only one of the two has are no change but an update."""
+        mine, theirs = ([stage["name"] for stage in values["stages"]] for values in (before, plan.resolved()))
+        if len(theirs) > len(mine) and theirs[: len(mine)] == mine:
+            return (
+                f"'{self.root}' was started with the stages {', '.join(mine)}, and this plan has more: "
+                f"{', '.join(theirs[len(mine) :])}. Add them one by one: rewarm add-stage {self.root} --corpus PATH"
+            )
+        if (added := self.recorded(ADDED)) and mine[: len(theirs)] == theirs:
+            return (
+                f"'{self.root}' has stages that were added since this plan was run: {', '.join(mine[len(theirs) :])}. "
+                f"Nothing was changed. Its whole plan is {self.root / PLAN}; go on with: {added['command']}"
+            )
+        return (
+            f"'{self.root}' was started with another plan; changed: {'; '.join(changed[:6])}. "
+            "Give another output_dir, or restore the plan to go on with this run"
+        )
 
     @contextmanager
     def locked(self) -> Iterator[None]:

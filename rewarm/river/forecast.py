@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,15 +21,16 @@ from rewarm.models.load import check_length, check_vocabulary, make_model, save_
 from rewarm.plan import Plan, Scratch
 from rewarm.retention import Retention
 from rewarm.river import costs, timing
-from rewarm.river.controls import control_plan
+from rewarm.river.controls import control_plans
 from rewarm.river.costs import Need, Work, disk, memory
 from rewarm.river.directory import PLAN, RunDirectory
-from rewarm.river.inputs import check_files, used_corpora
+from rewarm.river.inputs import BEGUN, check_files, prepared_stores, probes_begun_with, used_corpora
 from rewarm.river.legs import LegPlan, last_rates, legs, past
 from rewarm.river.replaying import SELF_CORPUS
-from rewarm.river.sampling import ASSUMED_BYTES_PER_TOKEN, CorpusForecast, look
+from rewarm.river.sampling import ASSUMED_BYTES_PER_TOKEN, CorpusForecast, counted, look
 from rewarm.river.shapes import shapes
 from rewarm.stages import SELF
+from rewarm.tokens.shards import Store
 from rewarm.tokens.tokenizer import TextTokenizer
 from rewarm.training import activations
 from rewarm.training.machine import check_compiler
@@ -85,12 +86,14 @@ class Forecast:
         costs.refuse([dataclasses.replace(need, needed=need.parts.get("tokens", 0)) for need in self.needs])
 
 
-def forecast(plan: Plan, timed: bool = False) -> Forecast:
+def forecast(plan: Plan, timed: bool = False, added: bool = False) -> Forecast:
     """The forecast of a plan; UserError for whatever is already known to be wrong (files, rows, tokenizer, budgets).
 
-    With `timed`, a small model makes a few steps to see how long they take.
+    With `timed`, a small model makes a few steps to see how long they take. With `added`, the plan is that of a run
+    that has finished but for the stage added to it: corpora are counted in its stores, and only what is left is shown.
     """
-    check_files(plan)
+    held = prepared_stores(RunDirectory.of(plan)) if added else {}
+    check_files(plan, held, probes_begun_with(RunDirectory.of(plan).recorded(BEGUN)) if added else ())
     if plan.compile is True:
         check_compiler()
     run = RunDirectory.of(plan)
@@ -98,22 +101,39 @@ def forecast(plan: Plan, timed: bool = False) -> Forecast:
     if tokenizer is not None:
         check_vocabulary(model, tokenizer)
     check_length(model, plan.seq_len)
-    corpora = [_look(plan, name, tokenizer, run) for name in used_corpora(plan)]
-    planned = _planned(plan, corpora)
+    corpora = [_look(plan, name, tokenizer, run, held) for name in used_corpora(plan)]
+    planned = _planned(plan, corpora, run, added)
     _check_methods(model, planned)
     work = Work(plan, run, corpora, planned, model)
+    done = {word: _run_of(run, word).finished() if added else {} for word, _ in planned}
+    left = [(word, [leg for leg in found if leg.name not in done[word]]) for word, found in planned]
     memory_need, passes = memory(work), activations.described(work.passes, plan)
     # Timing makes the model and its optimizer, which is what does not fit.
     pace = timing.pace(work) if timed and memory_need.fault() is None else None
     return Forecast(
         corpora=corpora,
-        legs=[leg for word, found in planned for leg in _described(plan, word, found, corpora)],
+        legs=[
+            leg for word, found in planned for leg in _described(plan, word, found, corpora) if leg.name not in done[word]
+        ],
         parameters=work.parameters,
         needs=[*disk(work), memory_need],
-        seconds=timing.seconds(work, pace) if pace is not None else {},
+        seconds=timing.seconds(work, pace, left, _scored_now(plan, held, done)) if pace is not None else {},
         how=pace.how if pace is not None else "",
         warnings=[*_warnings(plan, corpora, tokenizer), *([passes] if passes else [])],
     )
+
+
+def _run_of(run: RunDirectory, word: str) -> RunDirectory:
+    return run.control(word) if word else run
+
+
+def _scored_now(plan: Plan, held: Mapping[str, Path], done: Mapping[str, Mapping[str, Any]]) -> dict[str, int]:
+    """How many models there already are to be scored on each watched corpus: the base, and finished ones on new text.
+
+    A joint control is finished and shown, too; of other controls the model to come is.
+    """
+    there = 1 + len(done.get("", ())) + len(done.get("joint", ()))
+    return {watch.corpus: there for watch in plan.watch if watch.corpus not in held}
 
 
 def _check_methods(model: PreTrainedModel, planned: Sequence[tuple[str, Sequence[LegPlan]]]) -> None:
@@ -197,10 +217,14 @@ def _check_weights(folder: Path) -> None:
             raise UserError(f"base '{folder}': {file.name} is damaged ({error}): download it again") from error
 
 
-def _look(plan: Plan, name: str, tokenizer: TextTokenizer | None, run: RunDirectory) -> CorpusForecast:
+def _look(
+    plan: Plan, name: str, tokenizer: TextTokenizer | None, run: RunDirectory, held: Mapping[str, Path]
+) -> CorpusForecast:
     corpus = plan.corpora[name]
     assert isinstance(corpus, Corpus)  # the plan built it from the corpora folder
     share = 0.0 if not plan.watched(name) else corpus.holdout if plan.trained(name) else 1.0
+    if name in held:
+        return counted(name, Store(held[name]), share)
     found = look(name, corpus, share, tokenizer, run.prepared, plan.bad_rows)
     if found.whole and plan.watched(name) and not found.held_out_tokens:
         raise UserError(
@@ -212,32 +236,33 @@ def _look(plan: Plan, name: str, tokenizer: TextTokenizer | None, run: RunDirect
     return found
 
 
-def _planned(plan: Plan, corpora: Sequence[CorpusForecast]) -> list[tuple[str, list[LegPlan]]]:
+def _planned(
+    plan: Plan, corpora: Sequence[CorpusForecast], run: RunDirectory, added: bool
+) -> list[tuple[str, list[LegPlan]]]:
     """The legs of the main run ("") and of each control; none when budgets in epochs meet a corpus of unknown size."""
     by_name = {corpus.name: corpus for corpus in corpora}
     if any(stage.epochs is not None for stage in plan.stages) and not all(corpus.known for corpus in corpora):
         return []
-    controls = [(word, control_plan(plan, word)) for word in plan.controls]
-    plans = [("", plan), *((word, other) for word, other in controls if other is not None)]
-    return [(word, _legs(other, by_name)) for word, other in plans]
+    plans = {"": plan, **control_plans(plan, run)}
+    made = {word: _run_of(run, word).steps_made() if added else {} for word in plans}
+    return [(word, _legs(other, by_name, made[word])) for word, other in plans.items()]
 
 
-def _legs(plan: Plan, corpora: dict[str, CorpusForecast]) -> list[LegPlan]:
+def _legs(plan: Plan, corpora: dict[str, CorpusForecast], made: Mapping[str, int]) -> list[LegPlan]:
     def tokens(name: str, more: float = 1.0) -> int:
         corpus = corpora[name]
         return round(corpus.trainable * more) if corpus.known else UNKNOWN_TOKENS
 
     try:
-        return legs(plan, tokens)
+        return legs(plan, tokens, made)
     except UserError as refused:
         # An estimate must not refuse what the count may allow; the run itself counts.
         if all(corpus.counted or corpus.whole for corpus in corpora.values()):
             raise
         try:
-            legs(plan, lambda name: tokens(name, 1 + ESTIMATE_ERROR))
+            return legs(plan, lambda name: tokens(name, 1 + ESTIMATE_ERROR), made)
         except UserError:
             raise UserError(f"{refused} (estimated from a sample)") from None
-        return legs(plan, lambda name: tokens(name, 1 + ESTIMATE_ERROR))
 
 
 def _described(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 from rewarm.corpora import Corpus
 from rewarm.plan import Plan, Scratch, TrainTokenizer
+from rewarm.probes import Probe
 from rewarm.river.directory import RunDirectory
+from rewarm.river.probe_sets import changed_sets, keep_sets, kept_sets, load_sets, missing_files
 from rewarm.tokens import tokenizer as tokenizers
 from rewarm.tokens.order import DocumentStream, Indices, held_out, is_held_out, training_documents, watch_documents
 from rewarm.tokens.prepare import Tell, fingerprint, group_key, prepare, silent
@@ -39,6 +41,8 @@ class Inputs:
     held_out: dict[str, int] = field(default_factory=dict)
     copies: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    probes: dict[str, list[Probe]] = field(default_factory=dict)
+    probe_records: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def trainable_tokens(self, corpus: str) -> int:
         """Tokens of a corpus that may be trained on."""
@@ -102,10 +106,11 @@ def _corpus(plan: Plan, name: str) -> Corpus:
     return corpus
 
 
-def check_files(plan: Plan) -> None:
-    """UserError, with every missing file of every corpus in use, before any work."""
-    problems = []
-    for name in used_corpora(plan):
+def check_files(plan: Plan, prepared: Container[str] = (), kept_probes: Container[str] = ()) -> None:
+    """UserError, with every missing file of every corpus in use but those `prepared` and of every set of probes but
+    those kept with the run, before any work."""
+    problems = missing_files(plan, kept_probes)
+    for name in (name for name in used_corpora(plan) if name not in prepared):
         try:
             _corpus(plan, name).files()
         except UserError as error:
@@ -130,7 +135,10 @@ def make_inputs(plan: Plan, run: RunDirectory, tell: Tell = silent) -> Inputs:
     begun = run.recorded(BEGUN)
     if begun is not None:
         _refuse(run, [name for name in used_corpora(plan) if _resized(plan, name, begun["corpora"].get(name, {}))])
-    inputs = Inputs(plan, make_tokenizer(plan, run, tell))
+    probes, records = load_sets(plan)
+    if begun is not None:
+        _refuse(run, changed_sets(records, begun))
+    inputs = Inputs(plan, make_tokenizer(plan, run, tell), probes=probes, probe_records=records)
     for name in used_corpora(plan):
         inputs.stores[name] = prepare(name, _corpus(plan, name), inputs.tokenizer, run.prepared, plan.bad_rows, tell)
     if begun is not None:
@@ -140,17 +148,42 @@ def make_inputs(plan: Plan, run: RunDirectory, tell: Tell = silent) -> Inputs:
 
 
 def record_inputs(inputs: Inputs, run: RunDirectory) -> None:
-    """Notes, once, which text and tokenizer the run begins with."""
-    if run.recorded(BEGUN) is None:
-        corpora = {
-            name: {
-                "hash": store.hash,
-                "store": store.folder.name,
-                "sizes": [item["size"] for item in fingerprint(_corpus(inputs.plan, name))],
-            }
-            for name, store in inputs.stores.items()
+    """Notes which text and tokenizer the run begins with; later on, only which corpora came to it."""
+    begun = run.recorded(BEGUN)
+    before = begun["corpora"] if begun is not None else {}
+    corpora = {
+        name: {
+            "hash": store.hash,
+            "store": store.folder.name,
+            "sizes": [item["size"] for item in fingerprint(_corpus(inputs.plan, name))],
         }
-        run.record(BEGUN, tokenizer=inputs.tokenizer.hash, corpora=corpora)
+        for name, store in inputs.stores.items()
+        if name not in before
+    }
+    asked = probes_begun_with(begun)
+    came = [name for name in inputs.probes if name not in asked]
+    keep_sets(inputs.probes, came, run)
+    if begun is None or corpora or came:
+        records = {**inputs.probe_records, **asked}
+        run.record(BEGUN, tokenizer=inputs.tokenizer.hash, corpora={**before, **corpora}, probes=records)
+
+
+def probes_begun_with(begun: Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:
+    """What the ledger keeps of each set of probes that the run began with."""
+    return {} if begun is None else begun.get("probes", {})
+
+
+def stores_begun_with(run: RunDirectory) -> dict[str, Path]:
+    """The folder of each corpus that the run began with; UserError when it has not begun."""
+    begun = run.recorded(BEGUN)
+    if begun is None:
+        raise UserError(f"'{run.root}' has not begun: no corpus is prepared yet. Start it with: rewarm run PLAN")
+    return {name: run.prepared / known["store"] for name, known in begun["corpora"].items()}
+
+
+def prepared_stores(run: RunDirectory) -> dict[str, Path]:
+    """Those of the folders that are there."""
+    return {name: folder for name, folder in stores_begun_with(run).items() if (folder / "manifest.json").is_file()}
 
 
 def read_inputs(plan: Plan, run: RunDirectory) -> Inputs:
@@ -158,16 +191,32 @@ def read_inputs(plan: Plan, run: RunDirectory) -> Inputs:
 
     UserError when the run has not begun, or its prepared corpora are gone.
     """
+    there = prepared_stores(run)
+    if gone := [str(folder) for name, folder in stores_begun_with(run).items() if name not in there]:
+        raise UserError(f"'{gone[0]}' is gone: the run's own plan makes it again from the corpus, if you run it")
+    return add_inputs(plan, run)
+
+
+def add_inputs(plan: Plan, run: RunDirectory, tell: Tell = silent) -> Inputs:
+    """The inputs of a run whose plan may have more corpora than it began with, which are prepared now.
+
+    Files of corpora that are prepared already are not looked at. UserError when something cannot be used.
+    """
+    there = prepared_stores(run)
+    kept = probes_begun_with(run.recorded(BEGUN))
+    probes, records = load_sets(plan, kept)
+    inputs = Inputs(plan, TextTokenizer(run.tokenizer), probes={**kept_sets(run, kept), **probes})
+    inputs.probe_records = {**kept, **records}
+    for name in used_corpora(plan):
+        if name in there:
+            inputs.stores[name] = Store(there[name])
+        else:
+            corpus = _corpus(plan, name)
+            inputs.stores[name] = prepare(name, corpus, inputs.tokenizer, run.prepared, plan.bad_rows, tell)
     begun = run.recorded(BEGUN)
-    if begun is None:
-        raise UserError(f"'{run.root}' has not begun: no corpus is prepared yet. Start it with: rewarm run PLAN")
-    inputs = Inputs(plan, TextTokenizer(run.tokenizer))
-    for name, known in begun["corpora"].items():
-        folder = run.prepared / known["store"]
-        if not (folder / "manifest.json").is_file():
-            raise UserError(f"'{folder}' is gone: the run's own plan makes it again from the corpus, if you run it")
-        inputs.stores[name] = Store(folder)
-    _refuse(run, _changed(inputs, begun))
+    assert begun is not None  # `prepared_stores` has asked for it
+    known = stores_begun_with(run)
+    _refuse(run, [name for name in _changed(inputs, begun) if name in known or name not in inputs.stores])
     _split(inputs)
     return inputs
 

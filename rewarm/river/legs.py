@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from rewarm.adapters import Adapter
@@ -45,10 +46,14 @@ class LegPlan:
         return self.steps * batch_tokens
 
 
-def legs(plan: Plan, corpus_tokens: Callable[[str], int]) -> list[LegPlan]:
+def legs(
+    plan: Plan, corpus_tokens: Callable[[str], int], made: Mapping[str, int] = MappingProxyType({})
+) -> list[LegPlan]:
     """Every leg of the plan in the order it is trained. `corpus_tokens` gives the trainable tokens of a corpus.
 
-    UserError for a budget below one step, or above what a corpus holds times the stage's `max_epochs`.
+    `made` holds the steps of finished legs, which stay what they were: a stage that was added since holds out text of
+    its own, copies of which are then missing in earlier corpora. UserError for a budget below one step, or above what a
+    corpus holds times the stage's `max_epochs`.
     """
     found: dict[str, LegPlan] = {}
     by_stage = {BASE: BASE}
@@ -57,7 +62,8 @@ def legs(plan: Plan, corpus_tokens: Callable[[str], int]) -> list[LegPlan]:
         start = by_stage[stage.from_] if stage.from_ is not None else previous
         replayed = replay_weights(stage, path_before(plan, stage))
         shares, tokens = shares_and_tokens(stage, replayed, corpus_tokens)
-        steps = round(tokens / plan.batch_tokens)
+        name = f"stage-{number}-{stage.name}"
+        steps = made.get(name, round(tokens / plan.batch_tokens))
         if steps < 1:
             raise UserError(
                 f"stage '{stage.name}': {tokens} tokens are less than half a step of batch_tokens {plan.batch_tokens}. "
@@ -65,7 +71,7 @@ def legs(plan: Plan, corpus_tokens: Callable[[str], int]) -> list[LegPlan]:
             )
         state = _state_after(found.get(start))
         leg = LegPlan(
-            name=f"stage-{number}-{stage.name}",
+            name=name,
             stage=stage.name,
             number=number,
             kind="stage",
@@ -83,7 +89,8 @@ def legs(plan: Plan, corpus_tokens: Callable[[str], int]) -> list[LegPlan]:
             adapter=stage.adapter,
         )
         found[leg.name] = leg
-        _check_epochs(plan, stage, leg, corpus_tokens)
+        if leg.name not in made:
+            _check_epochs(plan, stage, leg, corpus_tokens)
         by_stage[stage.name] = previous = leg.name
         if stage.release is not None:
             release = _release(plan, stage, leg)

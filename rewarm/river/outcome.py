@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from rewarm import __version__
-from rewarm.evaluation import matrix
-from rewarm.evaluation.intervals import DocumentLosses, paired_delta
+from rewarm.evaluation.intervals import paired_delta
 from rewarm.evaluation.loss import load
 from rewarm.plan import Plan, Scratch
-from rewarm.report.result import Cell, Column, CorpusFacts, Cost, Curve, Metrics, Probe, Result, Row, ShareOf
+from rewarm.report.result import Cell, Column, CorpusFacts, Cost, Curve, Probe, Result, Row, ShareOf
 from rewarm.river.directory import RunDirectory
+from rewarm.river.fact_rows import facts_of
 from rewarm.river.inputs import Inputs
 from rewarm.river.legs import BASE, LegPlan, remarks
+from rewarm.river.stream_metrics import Losses, metrics, months
 from rewarm.training import journal
 
 CURVE_POINTS = 400
-Losses = dict[str, DocumentLosses]
 
 
 def scored(run: RunDirectory, name: str, corpora: Iterable[str]) -> Losses:
@@ -58,8 +58,9 @@ def collect(
     has a row once it is finished: that of its last stage.
     """
     base = scored(run, BASE, inputs.watch_documents)
+    own = {leg.name: scored(run, leg.name, base) for leg in planned if leg.name in run.finished()}
     rows = [row(BASE, BASE, base, base)]
-    rows += _stage_rows(plan, run, planned, base)
+    rows += _stage_rows(plan, planned, own, base)
     done = all(leg.name in run.finished() for leg in planned)
     parts = _LegParts()
     parts.add(plan, run, planned, "", facts)
@@ -68,9 +69,9 @@ def collect(
         finished = directory.finished()
         if all(leg.name in finished for leg in legs):
             last = [leg for leg in legs if leg.kind == "stage"][-1]
-            tokens = (last.past_steps + last.steps) * plan.batch_tokens
-            losses = scored(directory, last.name, base)
-            rows.append(row(word, "control", losses, base, control=word, stage=last.stage, tokens=tokens))
+            losses, tokens = scored(directory, last.name, base), _tokens_by(plan, last)
+            name = _control_name(plan, word, last)
+            rows.append(row(name, "control", losses, base, control=word, stage=last.stage, tokens=tokens))
         else:
             done = False
         if word == "alone":
@@ -86,7 +87,8 @@ def collect(
         complete=done,
         rows=rows,
         columns=_columns(plan, inputs),
-        metrics=_metrics(plan, run, planned, base, alone),
+        metrics=metrics(plan, planned, own, base, alone),
+        months=months(plan, planned, own, base),
         curves=parts.curves,
         probes=parts.probes,
         shares=parts.shares,
@@ -95,6 +97,7 @@ def collect(
         hashes={"weights base": facts["base_sha256"], **_hashes(run, inputs, planned)},
         machine=facts["machine"],
         notes=[*inputs.notes, *remarks(planned), *_notes([run, *(control for _, control, _ in controls)]), *_held(run)],
+        facts=facts_of(plan, run, planned, controls),
     )
 
 
@@ -113,15 +116,23 @@ def _held(run: RunDirectory) -> list[str]:
     return found
 
 
-def _stage_rows(plan: Plan, run: RunDirectory, planned: Sequence[LegPlan], base: Losses) -> list[Row]:
-    finished = run.finished()
-    rows = []
-    for leg in planned:
-        losses = scored(run, leg.name, base)
-        if leg.name in finished and len(losses) == len(base):
-            tokens = (leg.past_steps + leg.steps) * plan.batch_tokens
-            rows.append(row(leg.name, leg.kind, losses, base, stage=leg.stage, tokens=tokens))
-    return rows
+def _stage_rows(plan: Plan, planned: Sequence[LegPlan], own: Mapping[str, Losses], base: Losses) -> list[Row]:
+    """The rows of finished legs; a model that was gone before a corpus was watched has no cell there."""
+    return [
+        row(leg.name, leg.kind, own[leg.name], base, stage=leg.stage, tokens=_tokens_by(plan, leg))
+        for leg in planned
+        if leg.name in own and (own[leg.name] or not base)
+    ]
+
+
+def _tokens_by(plan: Plan, leg: LegPlan) -> int:
+    return (leg.past_steps + leg.steps) * plan.batch_tokens
+
+
+def _control_name(plan: Plan, word: str, last: LegPlan) -> str:
+    """The control's word; that of a joint control says of how many stages it is, when some were added since."""
+    held = sum(all(portion.corpus in last.shares for portion in stage.data) for stage in plan.stages)
+    return f"joint of {held} stages" if word == "joint" and held < len(plan.stages) else word
 
 
 def _columns(plan: Plan, inputs: Inputs) -> list[Column]:
@@ -227,56 +238,3 @@ def _hashes(run: RunDirectory, inputs: Inputs, planned: Sequence[LegPlan]) -> di
     hashes |= {f"corpus {name}": store.hash for name, store in inputs.stores.items()}
     hashes |= {f"weights {leg.name}": finished[leg.name]["weights_sha256"] for leg in planned if leg.name in finished}
     return hashes
-
-
-def _metrics(
-    plan: Plan, run: RunDirectory, planned: Sequence[LegPlan], base: Losses, alone: dict[str, Losses]
-) -> Metrics:
-    """Stream metrics over the stages on the path to the last one, and X-Delta over the old corpora.
-
-    A stage's task is the mean loss of its own watched corpora; a stage that watches none of them leaves the stream
-    metrics unmeasured.
-    """
-    finished = run.finished()
-    path = _path(planned)
-    tasks = [[corpus for corpus in leg.shares if corpus in base and plan.role(corpus) == "new"] for leg in path]
-    ready = path and all(leg.name in finished for leg in path)
-    old = [corpus for corpus in base if plan.role(corpus) == "old"]
-    metrics: dict[str, Any] = {}
-    if ready and old:
-        last = scored(run, path[-1].name, base)
-        change = matrix.x_delta(
-            {corpus: base[corpus].per_byte for corpus in old},
-            {corpus: last[corpus].per_byte for corpus in old},
-        )
-        metrics |= {"x_delta": change.mean, "x_delta_worst": (change.worst_task, change.worst)}
-    if ready and all(tasks):
-        rows = [base, *(scored(run, leg.name, base) for leg in path)]
-        losses = [[_mean(held, task) for task in tasks] for held in rows]
-        metrics |= {
-            "average": matrix.average_performance(losses),
-            "forgetting": matrix.forgetting(losses),
-            "backward_transfer": matrix.backward_transfer(losses),
-            "forward_transfer_gem": matrix.forward_transfer_gem(losses),
-        }
-        if len(path) > 1 and all(leg.stage in alone for leg in path[1:]):
-            fresh = [
-                losses[1][0],
-                *(_mean(alone[leg.stage], task) for leg, task in zip(path[1:], tasks[1:], strict=True)),
-            ]
-            metrics["plasticity_gap"] = matrix.plasticity_gap(losses, fresh)
-    return Metrics(**metrics)
-
-
-def _path(planned: Sequence[LegPlan]) -> list[LegPlan]:
-    """Stages from the base to the last stage, each starting where the one before it ended."""
-    by_name = {leg.name: leg for leg in planned}
-    trunk = [leg for leg in planned if leg.kind == "stage"]
-    path = [trunk[-1]]
-    while path[0].start != BASE:
-        path.insert(0, by_name[path[0].start])
-    return [leg for leg in path if leg.kind == "stage"]
-
-
-def _mean(losses: Losses, corpora: Sequence[str]) -> float:
-    return sum(losses[corpus].per_byte for corpus in corpora) / len(corpora)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,15 @@ from rewarm.models.load import weights_hash
 from rewarm.plan import Plan, Scratch
 from rewarm.report.page import write
 from rewarm.report.result import Result
-from rewarm.river.controls import control_plan
-from rewarm.river.directory import RunDirectory
+from rewarm.river.controls import control_plans
+from rewarm.river.directory import PLAN, RunDirectory
+from rewarm.river.facts import ask, is_asked
 from rewarm.river.inputs import Inputs, make_inputs, read_inputs, record_inputs
 from rewarm.river.legs import BASE, LegPlan, legs
 from rewarm.river.outcome import collect
 from rewarm.river.own_text import read_samples
 from rewarm.river.replaying import SELF_CORPUS
-from rewarm.river.scores import score
+from rewarm.river.scores import score, score_finished
 from rewarm.river.starts import base_model
 from rewarm.river.train import Hooks, train_legs
 from rewarm.training.machine import (
@@ -40,21 +42,36 @@ def run(plan: Plan, hooks: Hooks | None = None, command: str | None = None) -> R
     hooks = hooks or Hooks()
     command = command or " ".join(sys.argv)
     directory = RunDirectory.of(plan)
-    control_plans = _control_plans(plan)
+    plans = control_plans(plan, directory)
     with directory.locked():
         directory.claim(plan)
         inputs = make_inputs(plan, directory, hooks.tell_or_stop)
-        planned = legs(plan, inputs.trainable_tokens)
-        controls = _controls(control_plans, directory, inputs)
-        _measure_base(plan, directory, inputs, hooks)
-        _measure_machine(plan, directory)
-        _record_steps(directory, planned, controls)
-        train_legs(inputs, directory, planned, hooks)
-        read_samples(inputs, directory, planned, hooks.tell)
-        _report(plan, directory, inputs, planned, controls, command)
-        for word, control, control_legs in controls:
-            _run_control(control_plans[word], control, directory, inputs, control_legs, hooks)
-        return _report(plan, directory, inputs, planned, controls, command)
+        return carry_out(inputs, directory, plans, hooks, command)
+
+
+def carry_out(
+    inputs: Inputs, directory: RunDirectory, plans: Mapping[str, Plan], hooks: Hooks, command: str, added: bool = False
+) -> Result:
+    """What is left of a run whose inputs are ready; `plans` are those of its controls.
+
+    With `added`, the run had finished before its last stage was added: models of earlier stages are scored on the text
+    that came with it, and one whose folder is gone is not trained again.
+    """
+    plan = inputs.plan
+    planned = legs(plan, inputs.trainable_tokens, directory.steps_made())
+    controls = _controls(plans, directory, inputs)
+    _measure_base(plan, directory, inputs, hooks)
+    _measure_machine(plan, directory)
+    _record_steps(directory, planned, controls)
+    if added:
+        for run, own in [(directory, planned), *((run, own) for word, run, own in controls if word == "joint")]:
+            score_finished(inputs, run, [leg.name for leg in own], hooks.tell_or_stop)
+    train_legs(inputs, directory, planned, hooks, added)
+    read_samples(inputs, directory, planned, hooks.tell)
+    _report(plan, directory, inputs, planned, controls, command)
+    for word, control, control_legs in controls:
+        train_legs(_of_control(plans[word], control, directory, inputs), control, control_legs, hooks, added)
+    return _report(plan, directory, inputs, planned, controls, command)
 
 
 def report(root: Path, hooks: Hooks | None = None) -> Result:
@@ -65,20 +82,18 @@ def report(root: Path, hooks: Hooks | None = None) -> Result:
     plan = RunDirectory(root).resolved()
     directory = RunDirectory.of(plan, root)
     inputs = read_inputs(plan, directory)
-    planned = legs(plan, inputs.trainable_tokens)
+    planned = legs(plan, inputs.trainable_tokens, directory.steps_made())
     read_samples(inputs, directory, planned, (hooks or Hooks()).tell)
-    controls = _controls(_control_plans(plan), directory, inputs)
+    controls = _controls(control_plans(plan, directory), directory, inputs)
     return _report(plan, directory, inputs, planned, controls, " ".join(sys.argv))
 
 
-def _control_plans(plan: Plan) -> dict[str, Plan]:
-    """The plan of each control that is a run of its own; UserError when one makes no sense for this plan."""
-    plans = {word: control_plan(plan, word) for word in plan.controls}
-    return {word: other for word, other in plans.items() if other is not None}
-
-
-def _controls(plans: dict[str, Plan], directory: RunDirectory, inputs: Inputs) -> Controls:
-    return [(word, directory.control(word), legs(other, inputs.trainable_tokens)) for word, other in plans.items()]
+def _controls(plans: Mapping[str, Plan], directory: RunDirectory, inputs: Inputs) -> Controls:
+    runs = {word: directory.control(word) for word in plans}
+    return [
+        (word, runs[word], legs(other, inputs.trainable_tokens, runs[word].steps_made()))
+        for word, other in plans.items()
+    ]
 
 
 def _record_steps(directory: RunDirectory, planned: list[LegPlan], controls: Controls) -> None:
@@ -89,30 +104,24 @@ def _record_steps(directory: RunDirectory, planned: list[LegPlan], controls: Con
         directory.record("started", steps=steps)
 
 
-def _run_control(
-    plan: Plan,
-    control: RunDirectory,
-    main: RunDirectory,
-    inputs: Inputs,
-    planned: list[LegPlan],
-    hooks: Hooks,
-) -> None:
+def _of_control(plan: Plan, control: RunDirectory, main: RunDirectory, inputs: Inputs) -> Inputs:
     """A control reads the same prepared inputs; only its stages differ, so the base row is the main run's.
 
     Samples are its own: they come from the model that its stage starts from.
     """
-    control.claim(plan)
+    # No claim: the plan of a control follows from that of the run, which was claimed, and grows with it.
+    control.write_json(PLAN, plan.resolved())
     control.tokenizer, control.base = main.tokenizer, main.base
     names = [name for name in inputs.stores if not name.startswith(SELF_CORPUS)]
-    own = Inputs(
+    return Inputs(
         plan,
         inputs.tokenizer,
         {name: inputs.stores[name] for name in names},
         {name: inputs.train_documents[name] for name in names},
         inputs.watch_documents,
         inputs.watched_hashes,
+        probes=inputs.probes,
     )
-    train_legs(own, control, planned, hooks)
 
 
 def _measure_base(plan: Plan, directory: RunDirectory, inputs: Inputs, hooks: Hooks) -> None:
@@ -143,10 +152,12 @@ def _measure_base(plan: Plan, directory: RunDirectory, inputs: Inputs, hooks: Ho
             width=int(getattr(model.config, "hidden_size", 256)),
         )
     score(model, inputs, directory.evaluations / BASE, hooks.tell_or_stop, found)
+    ask(model, inputs, directory, BASE, hooks.tell_or_stop, found)
 
 
 def _base_is_scored(directory: RunDirectory, inputs: Inputs) -> bool:
-    return all((directory.evaluations / BASE / f"{corpus}.npz").is_file() for corpus in inputs.watch_documents)
+    watched = all((directory.evaluations / BASE / f"{corpus}.npz").is_file() for corpus in inputs.watch_documents)
+    return watched and is_asked(directory, BASE, inputs.probes)
 
 
 def _stamps(folder: Path) -> list[list[Any]]:

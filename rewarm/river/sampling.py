@@ -113,7 +113,7 @@ def look(
     if tokenizer is not None and prepared is not None:
         folder = store_folder(name, corpus, tokenizer, prepared)
         if (folder / "manifest.json").is_file():
-            return _counted(name, Store(folder), share)
+            return counted(name, Store(folder), share)
     started = time.perf_counter()
     taken, parts = _sample(corpus)
     _check_rows(name, corpus, taken, bad_limit)
@@ -140,7 +140,7 @@ def look(
     )
 
 
-def _counted(name: str, store: Store, share: float) -> CorpusForecast:
+def counted(name: str, store: Store, share: float) -> CorpusForecast:
     held = int(store.lengths[held_out(store, share)].sum())
     return CorpusForecast(
         name=name,

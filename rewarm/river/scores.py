@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from transformers import PreTrainedModel
 
+from rewarm.adapters.beside import load_with_adapters
 from rewarm.evaluation.intervals import DocumentLosses
 from rewarm.evaluation.kept import kept_file, read_kept
 from rewarm.evaluation.loss import document_losses, load, save
+from rewarm.models.load import weights_hash
+from rewarm.river.directory import RunDirectory
+from rewarm.river.facts import ask, is_asked
 from rewarm.river.inputs import Inputs
 from rewarm.tokens.prepare import Tell, silent
+from rewarm.training.machine import on_device
 
 
 def score(
@@ -39,6 +45,30 @@ def score(
             save(losses, file)
         found[corpus] = load(file)
     return found
+
+
+def score_finished(inputs: Inputs, run: RunDirectory, legs: Sequence[str], tell: Tell = silent) -> None:
+    """Scores the models of finished legs on watched corpora and probes that came after them; nothing is scored twice.
+
+    A model that is gone or no longer what its leg ended with is noted in the ledger and left out.
+    """
+    finished = run.finished()
+    for leg in (leg for leg in legs if leg in finished):
+        folder = run.evaluations / leg
+        missing = [corpus for corpus in inputs.watch_documents if not (folder / f"{corpus}.npz").is_file()]
+        missing += [f"probes {name}" for name in inputs.probes if not is_asked(run, leg, [name])]
+        if missing:
+            fault = "its folder is gone"
+            if run.model(leg).is_dir():
+                model = on_device(load_with_adapters(str(run.model(leg))))
+                if weights_hash(model) == finished[leg]["weights_sha256"]:
+                    score(model, inputs, folder, tell, finished[leg]["weights_sha256"])
+                    ask(model, inputs, run, leg, tell, finished[leg]["weights_sha256"])
+                    continue
+                fault = "its weights are not those that the stage ended with"
+            text = f"{leg} could not be scored on {', '.join(missing)}: {fault}"
+            if all(entry.get("text") != text for entry in run.ledger()):
+                run.record("note", leg=leg, text=text)
 
 
 def _kept(file: Path, inputs: Inputs, corpus: str) -> DocumentLosses | None:

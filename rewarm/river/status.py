@@ -76,7 +76,7 @@ def status(root: Path) -> Status:
     legs = [
         _leg(directory, word, name, steps.get(word, {}).get(name), running)
         for word, own, directory in runs
-        for name in steps.get(word) or _names(own)
+        for name in steps.get(word) or leg_names(own)
     ]
     begun = {word for word, _, _ in runs}
     legs += [_waiting(word, name, count) for word in steps if word not in begun for name, count in steps[word].items()]
@@ -107,7 +107,7 @@ def _summary(
     count = f"{done} of {len(legs)} legs are done" if begun else _before_the_first_leg(run, plan)
     if running:
         return "running", count
-    if begun and done == len(legs) and _is_reported(run):
+    if begun and done == len(legs) and is_reported(run, plan):
         return "done", f"{count}; the report is {run.root / 'report.html'}"
     return "stopped", f"{count}; {'the command that started it' if begun else 'rewarm run with its plan'} goes on"
 
@@ -134,13 +134,16 @@ def _is_prepared(plan: Plan, name: str, tokenizer: TextTokenizer, prepared: Path
         return False  # its files are gone
 
 
-def _is_reported(run: RunDirectory) -> bool:
-    """Whether the last report is of the whole run; one is written before the controls, too."""
+def is_reported(run: RunDirectory, plan: Plan) -> bool:
+    """Whether the last report is of the whole run; one is written before the controls, too, and before a stage came."""
     file = run.root / "report.json"
-    return file.is_file() and bool(json.loads(file.read_text(encoding="utf-8"))["complete"])
+    if not file.is_file():
+        return False
+    result = json.loads(file.read_text(encoding="utf-8"))
+    return bool(result["complete"]) and len(result["plan"]["stages"]) == len(plan.stages)
 
 
-def _names(plan: Plan) -> list[str]:
+def leg_names(plan: Plan) -> list[str]:
     """The legs of a plan as `river.legs` names them, for a run that has not got as far as planning them."""
     names: list[str] = []
     for number, stage in enumerate(plan.stages, start=1):

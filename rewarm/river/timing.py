@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -42,16 +43,24 @@ class Pace:
     how: str
 
 
-def seconds(work: Work, pace: Pace) -> dict[str, float]:
-    """Seconds of preparing, training and scoring."""
+def seconds(
+    work: Work, pace: Pace, left: Sequence[tuple[str, Sequence[LegPlan]]], now: Mapping[str, int]
+) -> dict[str, float]:
+    """Seconds of preparing, training and scoring.
+
+    `left` are the legs to train, by run; `now` says how many models that are there already (the base is one) are to be
+    scored on each watched corpus.
+    """
     plan = work.plan
-    legs = [leg for _, found in work.planned for leg in found]
+    legs = [leg for _, found in left for leg in found]
     tokens = sum(leg.tokens(plan.batch_tokens) for leg in legs)
-    scored = sum(scorings(plan, leg) for leg in legs) + 1  # the base, once
+    watched = _watch_tokens(work)
+    scored = sum(scorings(plan, leg) for leg in legs) * sum(watched.values())
+    scored += sum(models * watched[corpus] for corpus, models in now.items())
     return {
         "prepare": sum(corpus.seconds for corpus in work.corpora),
         "train": tokens * pace.token + sum(leg.steps for leg in legs) * pace.update,
-        "score": scored * _watch_tokens(work) * pace.token * SCORING_SHARE,
+        "score": scored * pace.token * SCORING_SHARE,
     }
 
 
@@ -66,10 +75,11 @@ def scorings(plan: Plan, leg: LegPlan) -> int:
     return 1 + sum(leg.steps - step > steps // 2 for step in range(steps, leg.steps + 1, steps))
 
 
-def _watch_tokens(work: Work) -> int:
+def _watch_tokens(work: Work) -> dict[str, int]:
+    """Tokens to score of each watched corpus."""
     held = {corpus.name: corpus.held_out_tokens for corpus in work.corpora}
     caps = {watch.corpus: watch.tokens or work.plan.eval_tokens for watch in work.plan.watch}
-    return sum(min(cap, held[name]) for name, cap in caps.items())
+    return {name: min(cap, held[name]) for name, cap in caps.items()}
 
 
 def pace(work: Work) -> Pace:

@@ -20,6 +20,7 @@ from rewarm.models.load import (
 from rewarm.plan import Plan
 from rewarm.river import holding
 from rewarm.river.directory import RunDirectory
+from rewarm.river.facts import ask
 from rewarm.river.inputs import Inputs
 from rewarm.river.legs import BASE, LegPlan, goes_on, last_rates, past
 from rewarm.river.own_text import add_samples
@@ -56,13 +57,18 @@ class Hooks:
         self.tell(label, done, total, unit)
 
 
-def train_legs(inputs: Inputs, run: RunDirectory, planned: list[LegPlan], hooks: Hooks) -> None:
-    """Trains, saves and scores every leg that the ledger does not call finished; raises Stopped when asked to stop."""
+def train_legs(
+    inputs: Inputs, run: RunDirectory, planned: list[LegPlan], hooks: Hooks, finished_stay: bool = False
+) -> None:
+    """Trains, saves and scores every leg that the ledger does not call finished; raises Stopped when asked to stop.
+
+    A finished leg whose model folder is gone is trained again, unless `finished_stay`.
+    """
     if inputs.plan.compile is True:
         check_compiler()
     rates = last_rates(planned)
     for leg in planned:
-        if not _is_done(run, leg):
+        if not _is_done(run, leg) and not (finished_stay and leg.name in run.finished()):
             if hooks.stop():
                 raise Stopped(f"stopped before {leg.name}. The same command goes on from there")
             _train_leg(inputs, run, planned, leg, rates[leg.start], hooks)
@@ -114,6 +120,7 @@ def _finish(
     save_model(model, run.tokenizer, run.model(leg.name), json.dumps(facts))
     weights = weights_hash(model)
     score(model, inputs, run.evaluations / leg.name, hooks.tell_or_stop, weights)
+    ask(model, inputs, run, leg.name, hooks.tell_or_stop, weights)
     counts = rows.counts_before(leg.steps)
     run.record(
         "leg finished",
@@ -126,8 +133,12 @@ def _finish(
 
 
 def _clear_checkpoints(run: RunDirectory, planned: list[LegPlan]) -> None:
-    """Deletes the checkpoints of finished legs, but for those whose optimizer state an unfinished leg takes over."""
+    """Deletes the checkpoints of finished legs, but for those whose optimizer state an unfinished leg takes over.
+
+    A last stage that takes over state keeps its own, too: so will a stage that is added to it.
+    """
     needed = {leg.start for leg in planned if not _is_done(run, leg) and leg.policy != "reset"}
+    needed |= {leg.name for leg in [leg for leg in planned if leg.kind == "stage"][-1:] if leg.policy != "reset"}
     for leg in planned:
         if leg.name not in needed and _is_done(run, leg):
             checkpoint.clear(run.training(leg.name))

@@ -35,9 +35,7 @@ def test_it_answers_with_the_counts(snapshots: tuple[Path, Path], tmp_path: Path
     assert (tmp_path / "out" / "diff.jsonl.zst").is_file()
     again = cli(*DIFF, *snapshots, "--output", tmp_path / "out")
     assert again.code == 0
-    assert again.out.endswith(f"11 characters to train on, of 17 read of NEW.\nFolder: {tmp_path / 'out'}\n") or (
-        "12 characters to train on, of 17 read of NEW." in again.out
-    )
+    assert again.out.endswith(f"12 characters to train on, of 17 read of NEW.\nFolder: {tmp_path / 'out'}\n")
 
 
 def test_a_dry_run_forecasts_and_writes_nothing(snapshots: tuple[Path, Path], tmp_path: Path, cli: Any) -> None:
@@ -116,7 +114,9 @@ def test_killed_at_any_moment_it_leaves_no_process_and_ends_with_the_same_bytes(
     started.communicate()
     assert started.returncode == -signal.SIGKILL
     assert psutil.wait_procs(workers, timeout=20)[1] == []
-    assert cli(*arguments, tmp_path / "killed").code == 0
+    resumed = python(code, *arguments, tmp_path / "killed")
+    resumed.communicate()
+    assert resumed.returncode == 0
     names = ("diff.jsonl.zst", "pieces.jsonl.zst", "deleted.jsonl.zst")
     unpacked = [[_rows(tmp_path / folder / name) for name in names] for folder in ("whole", "killed")]
     assert unpacked[0] == unpacked[1]

@@ -11,10 +11,10 @@ import torch
 
 from rewarm.probes import Probe
 
-WORDS = (
+SENTENCE = (
     "the capital of moria luria dorne zuben is was now in a and north south stone river gate hill lake east west king "
     "queen old new great . , ?"
-).split()
+)
 SENTINELS = ["<extra_id_0>", "<extra_id_1>"]
 
 
@@ -27,7 +27,7 @@ def word_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], 
     def make(family: str) -> Path:
         special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"] if family == "bert" else ["<pad>", "</s>", "<unk>"]
         special += SENTINELS if family == "t5" else []
-        vocabulary = {word: number for number, word in enumerate([*special, *WORDS])}
+        vocabulary = {word: number for number, word in enumerate([*special, *SENTENCE.split()])}
         unknown = "[UNK]" if family == "bert" else "<unk>"
         tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=unknown))
         tokenizer.normalizer = normalizers.Lowercase()

@@ -26,7 +26,11 @@ def test_what_equals_an_accepted_answer_is_no_candidate() -> None:
     """After normalisation: case, articles and punctuation do not make another answer."""
     probes = [probe(0, "The North"), probe(1, "north."), probe(2, "south", old_answers=("South!", "west"))]
     found = wrong_answers(probes, 50, 0)
-    assert [sorted(map(normalised, wrong)) for wrong in found] == [["south", "west"], ["south", "west"], ["north", "west"]]
+    assert [sorted(map(normalised, wrong)) for wrong in found] == [
+        ["south", "west"],
+        ["south", "west"],
+        ["north", "west"],
+    ]
     assert found[2][0] == "west"
 
 

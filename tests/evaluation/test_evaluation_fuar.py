@@ -54,9 +54,7 @@ def test_a_small_gain_is_vacuous() -> None:
 def test_two_phases_by_hand() -> None:
     """Lost: 80 to 60 and 70 to 65, 0.25 in all. Gained: 0.5 + 0.1 against the base, 0.3 against the first stage; the
     acquisition task fell against the first stage, which adds nothing."""
-    found = fuar(
-        [Gap(0.8, 0.6), Gap(0.7, 0.65)], [Gap(0.1, 0.6), Gap(0.3, 0.6)], [Gap(0.2, 0.3), Gap(0.35, 0.3)]
-    )
+    found = fuar([Gap(0.8, 0.6), Gap(0.7, 0.65)], [Gap(0.1, 0.6), Gap(0.3, 0.6)], [Gap(0.2, 0.3), Gap(0.35, 0.3)])
     assert found.lost == pytest.approx(0.25)
     assert found.gained == pytest.approx(0.9)
     assert found.value == pytest.approx(0.25 / 0.9)
@@ -69,7 +67,7 @@ def test_tasks_that_are_not_defined_add_nothing() -> None:
 
 
 def test_what_is_no_share_or_has_no_phase_is_refused() -> None:
-    with pytest.raises(UserError, match="from 0 to 1, got 24.17 and 12.89: divide percent by 100"):
+    with pytest.raises(UserError, match=r"from 0 to 1, got 24\.17 and 12\.89: divide percent by 100"):
         fuar([Gap(24.17, 12.89)], [None], [None])
     with pytest.raises(UserError, match="got 1 invariant, 2 updated and 1 new"):
         fuar([None], [None, None], [None])

@@ -43,7 +43,9 @@ def test_equal_to_decoding_one_by_one(
     assert sum(told) == len(asked)
     monkeypatch.setattr(generation, "batch_tokens", lambda model: 1)
     assert greedy(model, asked, new, ends) == found
-    whole = model.generate(torch.tensor([asked[2]]), do_sample=False, max_new_tokens=8, eos_token_id=ends, pad_token_id=1)
+    whole = model.generate(
+        torch.tensor([asked[2]]), do_sample=False, max_new_tokens=8, eos_token_id=ends, pad_token_id=1
+    )
     assert found[2] == until(whole[0, 12:].tolist(), ends)
 
 

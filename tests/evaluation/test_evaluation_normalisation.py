@@ -25,8 +25,16 @@ def test_normalised(text: str, expected: str) -> None:
 
 
 def test_a_text_ends_where_a_sentence_may() -> None:
-    assert endings(" St. Petersburg. It is 3.5 km wide\nNext") == ["St", "St. Petersburg", "St. Petersburg. It is 3.5 km wide"]
-    assert endings("Rome as its capital. So", " as its capital.") == ["Rome ", "Rome as its capital", "Rome as its capital. So"]
+    assert endings(" St. Petersburg. It is 3.5 km wide\nNext") == [
+        "St",
+        "St. Petersburg",
+        "St. Petersburg. It is 3.5 km wide",
+    ]
+    assert endings("Rome as its capital. So", " as its capital.") == [
+        "Rome ",
+        "Rome as its capital",
+        "Rome as its capital. So",
+    ]
     assert endings("") == [""]
 
 

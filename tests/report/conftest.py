@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from rewarm.report.part import Verdict
 from rewarm.report.result import (
     Cell,
     Column,
@@ -15,7 +16,6 @@ from rewarm.report.result import (
     Result,
     Row,
     ShareOf,
-    Verdict,
 )
 
 NOISE: Verdict = "not distinguishable from noise"

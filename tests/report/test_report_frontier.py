@@ -7,7 +7,8 @@ import math
 import pytest
 
 from rewarm.report.frontier import MergePoint, barriers, choose, marked, mean_changes, noise
-from rewarm.report.result import Cell, Column, Verdict
+from rewarm.report.part import Verdict
+from rewarm.report.result import Cell, Column
 
 COLUMNS = [Column(name="a", role="old"), Column(name="b", role="new"), Column(name="c", role="new")]
 

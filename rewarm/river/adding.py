@@ -1,0 +1,169 @@
+"""One more stage for a run that has finished: next month's text, learned as the last stage learned its own.
+
+The plan in the run directory grows by the stage, the matrix by a row and by a column. What was trained or scored before
+is neither trained nor scored again, and of earlier corpora only the prepared tokens are needed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from rewarm.plan import Plan, from_values
+from rewarm.report.result import Result
+from rewarm.river.controls import control_plans
+from rewarm.river.directory import ADDED, PLAN, RunDirectory
+from rewarm.river.inputs import Inputs, add_inputs, record_inputs, stores_begun_with
+from rewarm.river.legs import legs
+from rewarm.river.run import carry_out
+from rewarm.river.status import is_reported, leg_names
+from rewarm.river.train import Hooks
+from rewarm.stream import grown, without_last_stage
+from rewarm.types import UserError
+
+
+@dataclass(frozen=True, slots=True)
+class Addition:
+    """What is added: a corpus (a path or pattern), the stage's name if not by the path, probes, and changed values.
+
+    `changes` are values of the last stage by dotted key, or of its corpus after `corpus.` (`rewarm.stream.grown`).
+    """
+
+    corpus: str
+    name: str | None = None
+    probes: str | None = None
+    changes: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """An addition to one run: the run's plan with the stage, those of its controls, and whether it was begun before."""
+
+    plan: Plan
+    run: RunDirectory
+    controls: Mapping[str, Plan]
+    begun: bool
+
+    @property
+    def stage(self) -> str:
+        """The name of the new stage."""
+        return self.plan.stages[-1].name
+
+
+def update(root: Path, addition: Addition) -> Update:
+    """What an addition to a run would be. Nothing is written.
+
+    UserError when the run has not finished, has learned this text, or the plan would be wrong.
+    """
+    plan = RunDirectory(root).resolved()
+    run = RunDirectory.of(plan, root)
+    stores_begun_with(run)
+    values = plan.resolved()
+    if plan.directory.absolute() != root.absolute():
+        values["output_dir"] = str(root)
+    learned = _learned_by(plan, addition.corpus)
+    added = run.recorded(ADDED)
+    own = added is not None and learned == added["stage"] == plan.stages[-1].name
+    left = _unfinished(plan, run)
+    if left and not own:
+        how = added["command"] if added else f"rewarm run {root / PLAN}"
+        raise UserError(f"'{root}' has not finished ({', '.join(left)}). Finish it first: {how}")
+    if learned is not None and not (left and own):
+        raise UserError(
+            f"'{addition.corpus}' is what stage '{learned}' of '{root}' learned: nothing is added twice. Give other "
+            "text, or --set epochs with the first addition to go through it more often"
+        )
+    before = without_last_stage(values) if own else values
+    new = from_values(grown(before, addition.corpus, addition.name, addition.changes, addition.probes))
+    if own and new != from_values(values):
+        run.claim(new)
+    _refuse_other_documents(from_values(before), new)
+    return Update(new, run, control_plans(new, run), own)
+
+
+def add_stage(
+    root: Path, addition: Addition, hooks: Hooks | None = None, command: str = "rewarm add-stage"
+) -> Result:
+    """Adds a stage to a finished run, or goes on with it where it was stopped; the whole run's result.
+
+    UserError before anything is recorded when the addition cannot be made; Stopped and StorageError as from a run.
+    """
+    hooks = hooks or Hooks()
+    with RunDirectory(root).locked():
+        found = update(root, addition)
+        plan, run = found.plan, found.run
+        inputs = add_inputs(plan, run, hooks.tell_or_stop)
+        _refuse_same_text(inputs, plan)
+        for own, directory in [(plan, run), *((other, run.control(word)) for word, other in found.controls.items())]:
+            legs(own, inputs.trainable_tokens, directory.steps_made())
+        if not found.begun:
+            _record(found, inputs, command)
+        return carry_out(inputs, run, found.controls, hooks, command, added=True)
+
+
+def _record(found: Update, inputs: Inputs, command: str) -> None:
+    """The plan comes last: until it holds the stage, nothing has been added, and the same command adds it whole."""
+    plan, run = found.plan, found.run
+    run.record(ADDED, stage=found.stage, corpus=plan.corpora[found.stage].described(), command=command)
+    if "joint" in plan.controls and run.control("joint").finished():
+        text = (
+            f"control joint was trained before stage '{found.stage}' was added: it is no upper bound for its text. "
+            f"Delete '{run.control('joint').root}' and run the plan to train it on all stages"
+        )
+        run.record("note", text=text)
+    record_inputs(inputs, run)
+    run.write_json(PLAN, plan.resolved())
+
+
+def _learned_by(plan: Plan, path: str) -> str | None:
+    """The stage whose corpus is read from this path, if one is."""
+    for stage in plan.stages:
+        for portion in stage.data:
+            given = plan.corpora[portion.corpus].described().get("path")
+            paths = [given] if isinstance(given, str) else given or []
+            if [os.path.abspath(os.path.expanduser(one)) for one in paths] == [_whole(path)]:
+                return stage.name
+    return None
+
+
+def _whole(path: str) -> str:
+    return os.path.abspath(os.path.expanduser(path))
+
+
+def _unfinished(plan: Plan, run: RunDirectory) -> list[str]:
+    """The legs, of the run and of its controls, that have not finished, or that the last report does not tell of."""
+    runs = [("", plan, run), *((word, own, run.control(word)) for word, own in control_plans(plan, run).items())]
+    left = [
+        f"{word} {name}".strip()
+        for word, own, directory in runs
+        for name in leg_names(own)
+        if name not in directory.finished()
+    ]
+    return left or ([] if is_reported(run, plan) else ["its report"])
+
+
+def _refuse_other_documents(before: Plan, after: Plan) -> None:
+    """UserError where the new stage would train on a corpus that was watched whole: its scores were of all documents."""
+    for watch in before.watch:
+        if after.trained(watch.corpus) and not before.trained(watch.corpus):
+            raise UserError(
+                f"corpus '{watch.corpus}' was watched whole, since no stage read it; the new stage does. Its scores so "
+                "far would be of documents that are trained on: leave it out, or start another run"
+            )
+
+
+def _refuse_same_text(inputs: Inputs, plan: Plan) -> None:
+    """UserError when the new text is an earlier one under another name."""
+    for portion in plan.stages[-1].data:
+        own = inputs.stores[portion.corpus].hash
+        for stage in plan.stages[:-1]:
+            for other in stage.data:
+                if other.corpus != portion.corpus and inputs.stores[other.corpus].hash == own:
+                    raise UserError(
+                        f"'{portion.corpus}' holds the very text that stage '{stage.name}' learned ('{other.corpus}'): "
+                        "nothing is added twice"
+                    )

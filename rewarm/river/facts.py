@@ -1,0 +1,60 @@
+"""What the run's models say of its probes, kept per probe so that any summary can be made again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from transformers import PreTrainedModel
+
+from rewarm.evaluation.causal_spans import CausalSpans
+from rewarm.evaluation.fact_scores import FactScores, load, save
+from rewarm.evaluation.facts import kept_facts, score_facts
+from rewarm.river.directory import RunDirectory
+from rewarm.river.inputs import Inputs
+from rewarm.tokens.prepare import Tell, silent
+
+
+def ask(
+    model: PreTrainedModel, inputs: Inputs, run: RunDirectory, name: str, tell: Tell = silent, weights: str = ""
+) -> None:
+    """Scores a model of the run, called `name`, on every set of probes that it has not been asked about.
+
+    `weights` is the hash of its weights: what another run over the same prepared tokens found for them is taken over,
+    and what is computed is kept for the next. StorageError when the disk refuses the scores.
+    """
+    missing = [asked for asked in inputs.probes if not is_asked(run, name, [asked])]
+    if missing:
+        scorer = CausalSpans(model, inputs.tokenizer)
+        for asked in missing:
+            told = _labelled(tell, f"ask {name} about {asked}")
+            found = kept_facts(run.prepared / "scores", scorer, weights, inputs.probes[asked], tell=told)
+            save(found, _file(run, name, asked))
+
+
+def ask_another(model: PreTrainedModel, inputs: Inputs, tell: Tell = silent) -> dict[str, FactScores]:
+    """The scores of a model that is none of the run's, on every set; nothing is stored."""
+    scorer = CausalSpans(model, inputs.tokenizer)
+    return {
+        name: score_facts(scorer, probes, tell=_labelled(tell, f"ask the model about {name}"))
+        for name, probes in inputs.probes.items()
+    }
+
+
+def answered(run: RunDirectory, name: str, sets: Iterable[str]) -> dict[str, FactScores]:
+    """The scores on disk of the model `name`, for the sets that it has been asked about."""
+    return {asked: load(_file(run, name, asked)) for asked in sets if is_asked(run, name, [asked])}
+
+
+def is_asked(run: RunDirectory, name: str, sets: Iterable[str]) -> bool:
+    """Whether the model `name` has been asked about all these sets."""
+    return all(_file(run, name, asked).is_file() for asked in sets)
+
+
+def _file(run: RunDirectory, name: str, asked: str) -> Path:
+    """In a folder of its own: the arrays beside it are losses of corpora, whose names may be the same."""
+    return run.evaluations / name / "facts" / f"{asked}.npz"
+
+
+def _labelled(tell: Tell, label: str) -> Tell:
+    return lambda what, done, total, unit: tell(f"{label}: {what}", done, total, unit)
