@@ -5,6 +5,7 @@ What one of them is called and holds is decided here alone, so that a stage adde
 
 from __future__ import annotations
 
+import copy
 import glob
 import os
 import re
@@ -108,11 +109,13 @@ def grown(
     """
     last = values["stages"][-1]
     if len(last["data"]) > 1 and "data" not in changes:
-        raise Faults([("data", f"stage '{last['name']}' learns several corpora: say what this one learns, by set data")])
+        raise Faults(
+            [("data", f"stage '{last['name']}' learns several corpora: say what this one learns, by set data")]
+        )
     before = last["data"][0]["corpus"]
     template = {key: value for key, value in last.items() if key not in ("name", "data", "date", "from")}
     template["from"] = _start_after(values["stages"])
-    made = {key: [*values[key]] for key in ("stages", "watch")} | {"corpora": dict(values["corpora"])}
+    made: dict[str, Any] = {key: copy.copy(values[key]) for key in ("stages", "watch", "corpora", "probes")}
     given = {"corpus": _options_for(path, values["corpora"][before]), **template}
     for key, value in changes.items():
         _put(given, key, value)
@@ -132,8 +135,8 @@ def grown(
     made["stages"][-1] |= {} if data is None else {"data": data}
     made["watch"] += [{**watch, "corpus": called} for watch in values["watch"] if watch["corpus"] == before]
     if probes is not None:
-        like = next((held for held in values["probes"].values() if held["stage"] == last["name"]), {})
-        made["probes"] = {**values["probes"], called: {**like, "path": probes, "stage": called}}
+        like = [held for held in values["probes"].values() if held["stage"] == last["name"]]
+        made["probes"][called] = {**(like[0] if like else {}), "path": probes, "stage": called}
     return {**values, **made}
 
 

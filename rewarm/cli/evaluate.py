@@ -1,4 +1,4 @@
-"""`rewarm evaluate`: scores any model on a run's watch-list."""
+"""`rewarm evaluate`: scores any model on a run's watch-list and probes."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from rewarm.cli.verb import Answer, Manner, table, verb
 from rewarm.cli.watcher import Watcher
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
+    from rewarm.report.fact_parts import FactSet
     from rewarm.report.result import Row
     from rewarm.tokens.tokenizer import TextTokenizer
 
@@ -26,18 +29,20 @@ def register(app: typer.Typer) -> None:
 
 
 def evaluate(manner: Manner, model: _Model, on: _On) -> Answer:
-    """Score any model on a run's held-out documents.
+    """Score any model on a run's held-out documents and probes.
 
     It is compared with the run's base on the same documents, so it must use the run's tokenizer. Stores nothing.
     """
     from rewarm.adapters.beside import load_with_adapters
     from rewarm.models.load import check_length, check_vocabulary
     from rewarm.river.directory import RunDirectory
-    from rewarm.river.forecast import base_shape
+    from rewarm.river.fact_rows import facts_of_another
+    from rewarm.river.facts import answered, ask_another, is_asked
     from rewarm.river.inputs import read_inputs
     from rewarm.river.legs import BASE
     from rewarm.river.outcome import row, scored
     from rewarm.river.scores import score
+    from rewarm.river.shapes import base_shape
     from rewarm.training.machine import on_device
     from rewarm.types import UserError
 
@@ -46,15 +51,19 @@ def evaluate(manner: Manner, model: _Model, on: _On) -> Answer:
     with Watcher(manner) as watcher, tempfile.TemporaryDirectory() as folder:
         inputs = read_inputs(plan, run)
         base = scored(run, BASE, inputs.watch_documents)
-        if not base or set(base) != set(inputs.watch_documents):
-            raise UserError(f"run '{on}' has not scored its base on every watched corpus yet: `rewarm run` it first")
+        if set(base) != set(inputs.watch_documents) or not is_asked(run, BASE, inputs.probes):
+            raise UserError(f"run '{on}' has not scored its base on all that it watches yet: `rewarm run` it first")
+        if not base and not inputs.probes:
+            raise UserError(f"run '{on}' has neither watched corpora nor probes, so there is nothing to score on")
         base_shape(model)
         check_tokenizer(model, inputs.tokenizer, run.tokenizer)
         loaded = on_device(load_with_adapters(model))
         check_vocabulary(loaded, inputs.tokenizer)
         check_length(loaded, plan.seq_len)
         losses = score(loaded, inputs, Path(folder) / "model", tell=watcher.hooks().tell_or_stop)
-    return _told(row(model, "stage", losses, base))
+        asked = ask_another(loaded, inputs, watcher.hooks().tell_or_stop)
+        sets = facts_of_another(plan, answered(run, BASE, asked), model, asked)
+    return _told(row(model, "stage", losses, base), sets)
 
 
 def check_tokenizer(model: str, own: TextTokenizer, folder: Path) -> None:
@@ -76,7 +85,7 @@ def check_tokenizer(model: str, own: TextTokenizer, folder: Path) -> None:
         )
 
 
-def _told(found: Row) -> Answer:
+def _told(found: Row, sets: list[FactSet]) -> Answer:
     from rewarm.report.wording import Change, interval, nats, point
 
     shown = table("corpus", "documents", "base", found.name, "change", "95% interval", "verdict")
@@ -87,4 +96,20 @@ def _told(found: Row) -> Answer:
             corpus, f"{cell.documents:,}", nats(before), nats(cell.loss), point(change), interval(change), cell.verdict
         )
     legend = "Loss in nats per byte, and its change against the run's base in percent; below 0 is better."
-    return Answer({"model": found.name, "cells": json.loads(found.model_dump_json())["cells"]}, [shown, legend])
+    values = {
+        "model": found.name,
+        "cells": json.loads(found.model_dump_json())["cells"],
+        "facts": [json.loads(one.model_dump_json()) for one in sets],
+    }
+    return Answer(values, [shown, legend, *(part for one in sets for part in ("", _facts(one)))])
+
+
+def _facts(one: FactSet) -> Table:
+    from rewarm.report.facts import known, measured
+
+    tables = [("", known(one)), *((kind, measured(one, kind)) for kind in one.rows[0].cells)]
+    shown = table("facts", "", *(row.name for row in one.rows), title=one.name)
+    for kind, held in tables:
+        for place, word in enumerate(held.head[1:], start=1):
+            shown.add_row(kind, word, *(str(line[place]) for line in held.lines))
+    return shown

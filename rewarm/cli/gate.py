@@ -11,6 +11,12 @@ from rewarm.cli.verb import DONE, NOT_MET, Answer, Manner, RunFolder, verb
 
 _Forget = Annotated[str | None, typer.Option(help="Largest rise of loss allowed on any old corpus, such as 1%.")]
 _Gain = Annotated[str | None, typer.Option(help="Smallest fall of loss wanted on every new corpus, such as 3%.")]
+_Lost = Annotated[
+    str | None, typer.Option(help="Largest share of the unchanged facts the base knew that may be lost, such as 5%.")
+]
+_Learned = Annotated[
+    str | None, typer.Option(help="Smallest share of the changed, and the new, facts to be learned, such as 60%.")
+]
 _Strict = Annotated[bool, typer.Option("--strict", help="Judge by the harder bound of the 95 % interval.")]
 
 
@@ -20,14 +26,21 @@ def register(app: typer.Typer) -> None:
 
 
 def gate(
-    manner: Manner, run: RunFolder, max_forget: _Forget = None, min_gain: _Gain = None, strict: _Strict = False
+    manner: Manner,
+    run: RunFolder,
+    max_forget: _Forget = None,
+    min_gain: _Gain = None,
+    max_facts_lost: _Lost = None,
+    min_facts_learned: _Learned = None,
+    strict: _Strict = False,
 ) -> Answer:
     """Hold a finished run to limits; exit code 2 when not met."""
-    from rewarm.report.gate import check
+    from rewarm.report.gate import FactLimits, check
     from rewarm.report.result import read
 
     limits = _share("--max-forget", max_forget), _share("--min-gain", min_gain)
-    outcome = check(read(run), *limits, strict)
+    facts = FactLimits(_share("--max-facts-lost", max_facts_lost), _share("--min-facts-learned", min_facts_learned))
+    outcome = check(read(run), *limits, strict, facts)
     last = "gate met" if outcome.passed else "gate not met"
     return Answer(dataclasses.asdict(outcome), [*outcome.sentences, last], DONE if outcome.passed else NOT_MET)
 

@@ -51,7 +51,10 @@ class Options:
     candidates: Annotated[int, typer.Option(help="Answers of the relation an answer is ranked among.")] = 50
     longest: Annotated[int, typer.Option(help="Most tokens of an answer that MODEL has room to write.")] = 60
     limit: Annotated[
-        int | None, typer.Option(metavar="N", help="Ask only N probes of each set, drawn by their ids.")
+        int | None,
+        typer.Option(
+            metavar="N", help="Ask only N probes of each set, drawn by their ids; ranks are among their answers."
+        ),
     ] = None
     seed: Annotated[int, typer.Option(help="Draws candidates and resamples.")] = 0
 
@@ -80,7 +83,7 @@ def probe(manner: Manner, options: Options) -> Answer:
     from rewarm.cli.probe_answer import told
 
     files = _written(options, sets, scores, before)
-    return told(options, scores, before, tallies, files)
+    return told(options, sets, scores, before, tallies, files)
 
 
 def _check(options: Options) -> None:

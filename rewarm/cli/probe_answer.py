@@ -27,9 +27,9 @@ _STYLES = {
     "chosen": ("choices", "{:.1%}"),
     "exact": ("exact", "{:.1%}"),
     "f1": ("F1", "{:.3f}"),
-    "prefers_new": ("prefers new", "{:.1%}"),
+    "prefers_new": ("new", "{:.1%}"),
     "stale": ("stale", "{:.1%}"),
-    "old_nats_per_byte": ("old nats/byte", "{:.3f}"),
+    "old_nats_per_byte": ("old/byte", "{:.3f}"),
 }
 """Head and number format of each metric that is shown."""
 _COLUMNS = (
@@ -47,15 +47,15 @@ _COMPARED = (
     "chosen",
     "old_nats_per_byte",
 )
-_LEGEND = (
-    "Nats per byte and perplexity of the answer; rank among answers of the same relation (MRR: mean of 1/rank); "
-    "exact: it writes an accepted answer; prefers new: the new answer is likelier than the old; stale: it writes the "
-    "old one."
-)
+_LEGEND = """\
+nats/byte, perplexity: of the answer.  rank: among answers of the same relation.  MRR: mean of 1/rank.
+exact: the model writes an accepted answer.  F1: its words in common with one.  choices: answered right by likelihood.
+new: the new answer is likelier than the old.  stale: the model writes the old.  old/byte: nats of the old answer."""
 
 
 def told(
     options: Options,
+    asked: Mapping[str, Sequence[Probe]],
     scores: Mapping[str, FactScores],
     before: Mapping[str, FactScores] | None,
     tallies: Mapping[str, Tally],
@@ -65,7 +65,9 @@ def told(
     from rewarm.evaluation.contamination import contamination
     from rewarm.evaluation.fact_scores import pooled
     from rewarm.evaluation.fact_summary import by_kind, by_relation
+    from rewarm.probes.asking import is_last
 
+    going_on = {name: sum(not is_last(one.suffix) for one in probes) for name, probes in asked.items()}
     sets = {name: by_kind(held) for name, held in scores.items()}
     together = pooled(list(scores.values()))
     base = together if before is None else pooled(list(before.values()))
@@ -77,6 +79,7 @@ def told(
                 "kinds": _figures(kinds),
                 "relations": _figures(by_relation(scores[name])),
                 "truncated": scores[name].truncated,
+                "answer_not_last": going_on[name],
                 "rows": tallies[name].rows,
                 "left_out": dict(tallies[name].left_out),
                 "bad_rows": dict(tallies[name].counts),
@@ -96,6 +99,11 @@ def told(
         more, shown = _against(options, scores, before, base, together)
         values |= more
         lines += shown
+    lines += [
+        f"{name}: {count:,} probes go on after the answer; a causal model is asked by what stands before it alone"
+        for name, count in going_on.items()
+        if count
+    ]
     lines += [line for name, tally in tallies.items() for line in _counted(name, tally)]
     return Answer(values, [*lines, *(f"Written: {file}" for file in files)])
 

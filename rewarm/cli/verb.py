@@ -103,7 +103,7 @@ def verb(
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     command.__doc__ = function.__doc__
-    app.command(function.__name__)(command)
+    app.command(function.__name__.replace("_", "-"))(command)
 
 
 @contextlib.contextmanager

@@ -15,10 +15,10 @@ from rewarm.types import StorageError
 
 def write_arrays(file: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     """Writes an .npz of named arrays (numbers only) in place of `file`; StorageError when the disk refuses."""
-    file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_name(f"{file.name}.{os.getpid()}.partial")  # runs that share a folder may write at once
     named: dict[str, Any] = dict(arrays)
     try:
+        file.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("wb") as opened:
             np.savez(opened, **named)
             opened.flush()

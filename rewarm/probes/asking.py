@@ -12,6 +12,7 @@ from rewarm.probes.relations import built_in
 from rewarm.types import UserError
 
 SUBJECT, OBJECT = "[X]", "[Y]"
+_NOT_WORDS = re.compile(r"[\W_]+")  # TWiki-Probes writes names of properties without their commas
 _BLANK = re.compile(r"<extra_id_0>|\[MASK\]|<mask>|_X_|_{3,}|\[Y\]")
 
 
@@ -61,7 +62,7 @@ def asked(sentence: str, subject: str) -> tuple[str, str]:
 
 
 def _key(relation: str) -> str:
-    return " ".join(relation.casefold().replace("_", " ").split())
+    return " ".join(_NOT_WORDS.sub(" ", relation.casefold()).split())
 
 
 def _read(file: Path) -> dict[str, tuple[str, ...]]:

@@ -86,6 +86,28 @@ P749 | parent organization | The parent organization of [X] is [Y].
 P750 | distributed by | The distributor of [X] is [Y].
 P800 | notable work | A notable work of [X] is [Y].
 P937 | work location | The place where [X] works is [Y].
+P47 | shares border with | [X] borders on [Y].
+P134 | has dialect | A dialect of [X] is [Y].
+P155 | follows | What comes before [X] is [Y].
+P156 | followed by | What comes after [X] is [Y].
+P170 | creator | The creator of [X] is [Y].
+P241 | military branch | The military branch of [X] is [Y].
+P410 | military or paramilitary rank | The military rank of [X] is [Y].
+P527 | has part(s) | A part of [X] is [Y].
+P674 | characters | A character of [X] is [Y].
+P734 | family name | The family name of [X] is [Y].
+P735 | given name | The given name of [X] is [Y].
+P768 | electoral district | The electoral district of [X] is [Y].
+P840 | narrative location | The story of [X] takes place in [Y].
+P921 | main subject | The main subject of [X] is [Y].
+P1344 | participant in | [X] took part in [Y].
+P1346 | winner | The winner of [X] is [Y].
+P1365 | replaces | The predecessor of [X] is [Y].
+P1366 | replaced by | The successor of [X] is [Y].
+P1532 | country for sport | In sport, [X] represents [Y].
+P3373 | sibling | A sibling of [X] is [Y].
+P6886 | writing language | The language in which [X] writes is [Y].
+P7959 | historic county | The historic county of [X] is [Y].
 P1001 | applies to jurisdiction | [X] applies in [Y].
 P1037 | director / manager | The manager of [X] is [Y].
 P1303 | instrument | The instrument played by [X] is the [Y].
@@ -99,6 +121,8 @@ P1830 | owner of | [X] owns [Y].
 | national holiday | The national holiday of [X] is [Y].
 | population | The population of [X] is [Y].
 | currency code | The currency code of [X] is [Y].
+| internet country code | The internet country code of [X] is [Y].
+| official long name | The official long name of [X] is [Y].
 | office held | [X] holds the office of [Y]. | The office held by [X] is [Y].
 """
 

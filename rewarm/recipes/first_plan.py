@@ -19,8 +19,8 @@ from rewarm.models.load import save_tokenizer
 from rewarm.plan import from_values
 from rewarm.quantities import short
 from rewarm.recipes.text_fields import text_fields
-from rewarm.river.forecast import base_shape
 from rewarm.river.sampling import look
+from rewarm.river.shapes import base_shape
 from rewarm.tokens.tokenizer import TextTokenizer
 from rewarm.types import UserError
 

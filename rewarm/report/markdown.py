@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import yaml
 
 from rewarm.quantities import clock, short
-from rewarm.report import meanings, wording
+from rewarm.report import facts, meanings, wording
 from rewarm.report.result import Result, Row
 
 
@@ -17,6 +17,7 @@ def markdown(result: Result) -> str:
     parts = [
         (f"{plain(wording.title(result))}: what the update changed", _head(result)),
         ("Every model on every watched corpus", _matrix(result)),
+        *([("Facts", _facts(result))] if result.facts is not None else []),
         ("Old text against new text", _trade(result)),
         ("While it trained", _curves(result)),
         ("What the model was fed", _shares(result)),
@@ -90,6 +91,24 @@ def _cell(result: Result, row: Row, column: str) -> str:
         return wording.nats(cell.loss)
     change = wording.percent_with_interval(wording.change(result, row, column))
     return f"{wording.SYMBOLS[cell.verdict]} {change}, {wording.nats(cell.loss)}"
+
+
+def _facts(result: Result) -> str:
+    assert result.facts is not None  # otherwise there is no such section
+    parts = [*meanings.FACTS]
+    for one in result.facts.sets:
+        parts += [f"### {plain(one.name)}", plain(facts.about(one)), _entries(facts.known(one))]
+        for kind in one.rows[0].cells:
+            parts += [f"{kind.capitalize()} facts, with changes against the base:", _entries(facts.measured(one, kind))]
+        parts += ["Without what measures nothing:", _entries(facts.apart(one))]
+        parts += [_bullets(facts.notes(one))] if facts.notes(one) else []
+    ratios = facts.ratios(result.facts)
+    parts += ["### Forgotten for what was learned", meanings.FUAR, _entries(ratios)] if ratios.lines else []
+    return "\n\n".join(parts)
+
+
+def _entries(table: facts.Table) -> str:
+    return _table(table.head, [[plain(str(entry)) for entry in line] for line in table.lines])
 
 
 def _trade(result: Result) -> str:

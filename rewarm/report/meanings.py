@@ -15,6 +15,21 @@ CONTROLS = {
     "same-data": "the same schedule on old text: what the learning rate alone does to the base",
     "alone": "each later stage trained from the base: what a fresh start would learn (the last one is shown)",
 }
+FACTS = (
+    "A fact is asked for by the beginning of a sentence that states it. Unchanged facts held before the update and "
+    "still do: losing them is forgetting. Changed ones have another answer since, new ones had none before: both are "
+    "to be learned. Deleted ones hold no longer.",
+    "A model knows a fact when it writes an accepted answer by itself, or finds that answer likelier than every other "
+    "answer of the same relation (ten or more are needed) and than the old one. Kept: of the unchanged facts that the "
+    "base knew, those that the model still knows. Learned: of the changed and new ones that the base did not know, "
+    "those that the model knows. Brackets hold the 95% interval (bootstrap over subjects), in percent.",
+)
+FUAR = (
+    "FUAR (forgotten against updated and acquired): the points lost on unchanged facts for each point won on changed "
+    "and new ones. 0: nothing was lost; 1: as much as was won; lower is better. No gain: nothing was won, so there is "
+    "nothing to divide by. Vacuous: less than 5 points were won, too few for the ratio to say anything. It is never to "
+    "be read without the three scores beside it, which are over all facts of the kind."
+)
 FEW_DOCUMENTS = 30
 
 _TWO_STAGES = "needs two or more stages, each with a watched corpus of its own"

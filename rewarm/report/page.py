@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from rewarm.quantities import clock, short
-from rewarm.report import figures, meanings, wording
+from rewarm.report import fact_figures, facts, figures, meanings, wording
 from rewarm.report.markdown import markdown
 from rewarm.report.result import Column, Result, Row, ShareOf
 from rewarm.types import StorageError
@@ -85,6 +85,7 @@ def html(result: Result) -> str:
         controls={row.control: meanings.CONTROLS.get(row.control or "", "") for row in wording.control_rows(result)},
         hashes=wording.hashes(result),
         limits=meanings.limits(result),
+        **_facts(result),
         plan=yaml.safe_dump(result.plan, sort_keys=False, allow_unicode=True, width=100),
     )
 
@@ -152,6 +153,31 @@ def _trades(result: Result) -> list[dict[str, Any]]:
         }
         for row in rows
     ]
+
+
+def _facts(result: Result) -> dict[str, Any]:
+    """What the section on facts is filled with; no set leaves it out."""
+    if result.facts is None:
+        return {"fact_sets": []}
+    drawn = {panel.title: _drawn(panel) for panel in fact_figures.paths(result)}
+    sets = [
+        {
+            "name": one.name,
+            "about": facts.about(one),
+            "figure": drawn.get(one.name),
+            "known": facts.known(one),
+            "measured": [(kind, facts.measured(one, kind)) for kind in one.rows[0].cells],
+            "apart": facts.apart(one),
+            "notes": facts.notes(one),
+        }
+        for one in result.facts.sets
+    ]
+    return {
+        "fact_sets": sets,
+        "fact_meanings": meanings.FACTS,
+        "fact_ratios": facts.ratios(result.facts),
+        "fuar_meaning": meanings.FUAR,
+    }
 
 
 def _by_run(result: Result) -> list[tuple[str, list[ShareOf]]]:

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rewarm.quantities import short
-from rewarm.report import wording
+from rewarm.report import facts, wording
 from rewarm.report.part import Verdict
 from rewarm.report.result import Column, Result, Row
 
@@ -27,11 +27,33 @@ def table(result: Result) -> RenderableType:
     parts: list[RenderableType] = [Text(wording.verdict_sentence(result)), Text()]
     for start in range(0, len(ordered), _COLUMNS_AT_ONCE):
         parts += [_matrix(result, ordered[start : start + _COLUMNS_AT_ONCE]), Text()]
+    parts += _facts(result)
     legend = Text("Loss per byte against the base, 95% intervals. ")
     legend.append("▼ better", _STYLES["better"]).append("  ")
     legend.append("▲ worse", _STYLES["worse"]).append("  ")
     legend.append("≈ noise", _STYLES[wording.NOISE])
     return Group(*parts, legend)
+
+
+def _facts(result: Result) -> list[RenderableType]:
+    """A table for each set of probes: what each model kept and learned, and FUAR since the base."""
+    if result.facts is None:
+        return []
+    ratios = {total.name: total.ratios for total in result.facts.totals if total.row != "base"}
+    parts: list[RenderableType] = []
+    for one in result.facts.sets:
+        known = facts.known(one)
+        shown = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), title=one.name)
+        shown.title_justify = "left"
+        for word in known.head:
+            shown.add_column(word, overflow="fold")
+        for line in known.lines:
+            shown.add_row(*(Text.assemble(entry.text, "\n", (entry.note, "dim")) for entry in line))
+        parts += [shown, Text()]
+    said = [f"{name} {facts.words(found['exact'])} ({facts.words(found['rank_1'])})" for name, found in ratios.items()]
+    if said:
+        parts += [Text(f"FUAR by what a model writes (by rank): {', '.join(said)}."), Text()]
+    return parts
 
 
 def path_line(page: Path) -> Text:

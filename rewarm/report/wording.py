@@ -170,8 +170,23 @@ def verdict_sentence(result: Result) -> str:
         f"On old text it {'; it '.join(kept)}."
         if kept
         else "What it forgot is not known: no corpus of old text was scored.",
+        facts_sentence(result),
     ]
-    return " ".join(sentences)
+    return " ".join(filter(None, sentences))
+
+
+def facts_sentence(result: Result) -> str:
+    """What the final model learned and kept of the facts that were asked, or nothing where none was."""
+    totals = [] if result.facts is None else result.facts.totals
+    held = next((total.held for total in totals if total.name == result.final().name), {})
+    said = {kind: f"{share(one.value)} of {one.facts:,} {kind} ones" for kind, one in held.items()}
+    learned = [text for kind, text in said.items() if kind != "unchanged"]
+    clauses = []
+    if learned:
+        clauses.append(f"it learned {listed(learned)} that the base did not know")
+    if "unchanged" in said:
+        clauses.append(f"it kept {said['unchanged']} that the base knew")
+    return f"Of the facts asked, {' and '.join(clauses)}." if clauses else ""
 
 
 _CLAUSES: dict[tuple[str, Verdict], str] = {

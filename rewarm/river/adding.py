@@ -16,7 +16,7 @@ from typing import Any
 from rewarm.plan import Plan, from_values
 from rewarm.report.result import Result
 from rewarm.river.controls import control_plans
-from rewarm.river.directory import ADDED, PLAN, RunDirectory
+from rewarm.river.directory import ADDED, PLAN, RunDirectory, changes
 from rewarm.river.inputs import Inputs, add_inputs, record_inputs, stores_begun_with
 from rewarm.river.legs import legs
 from rewarm.river.run import carry_out
@@ -74,25 +74,26 @@ def update(root: Path, addition: Addition) -> Update:
         raise UserError(f"'{root}' has not finished ({', '.join(left)}). Finish it first: {how}")
     if learned is not None and not (left and own):
         raise UserError(
-            f"'{addition.corpus}' is what stage '{learned}' of '{root}' learned: nothing is added twice. Give other "
-            "text, or --set epochs with the first addition to go through it more often"
+            f"'{addition.corpus}' is what stage '{learned}' of '{root}' learned: nothing is added twice. Give new text"
         )
     before = without_last_stage(values) if own else values
     new = from_values(grown(before, addition.corpus, addition.name, addition.changes, addition.probes))
-    if own and new != from_values(values):
-        run.claim(new)
+    if own and (other := sorted(changes(values, new.resolved()))):
+        raise UserError(
+            f"stage '{learned}' was added otherwise and is not finished; changed: {'; '.join(other[:6])}. Go on with: "
+            f"{added['command'] if added else ''}"
+        )
     _refuse_other_documents(from_values(before), new)
     return Update(new, run, control_plans(new, run), own)
 
 
-def add_stage(
-    root: Path, addition: Addition, hooks: Hooks | None = None, command: str = "rewarm add-stage"
-) -> Result:
+def add_stage(root: Path, addition: Addition, hooks: Hooks | None = None, command: str = "rewarm add-stage") -> Result:
     """Adds a stage to a finished run, or goes on with it where it was stopped; the whole run's result.
 
     UserError before anything is recorded when the addition cannot be made; Stopped and StorageError as from a run.
     """
     hooks = hooks or Hooks()
+    RunDirectory(root).resolved()  # a lock would make the folder
     with RunDirectory(root).locked():
         found = update(root, addition)
         plan, run = found.plan, found.run
@@ -109,12 +110,6 @@ def _record(found: Update, inputs: Inputs, command: str) -> None:
     """The plan comes last: until it holds the stage, nothing has been added, and the same command adds it whole."""
     plan, run = found.plan, found.run
     run.record(ADDED, stage=found.stage, corpus=plan.corpora[found.stage].described(), command=command)
-    if "joint" in plan.controls and run.control("joint").finished():
-        text = (
-            f"control joint was trained before stage '{found.stage}' was added: it is no upper bound for its text. "
-            f"Delete '{run.control('joint').root}' and run the plan to train it on all stages"
-        )
-        run.record("note", text=text)
     record_inputs(inputs, run)
     run.write_json(PLAN, plan.resolved())
 
@@ -147,7 +142,7 @@ def _unfinished(plan: Plan, run: RunDirectory) -> list[str]:
 
 
 def _refuse_other_documents(before: Plan, after: Plan) -> None:
-    """UserError where the new stage would train on a corpus that was watched whole: its scores were of all documents."""
+    """UserError where the new stage would train on a corpus that was watched whole: all its documents were scored."""
     for watch in before.watch:
         if after.trained(watch.corpus) and not before.trained(watch.corpus):
             raise UserError(

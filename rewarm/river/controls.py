@@ -13,7 +13,7 @@ from typing import Any
 
 from rewarm.mixtures import Mixture
 from rewarm.plan import Plan, Stage, from_values
-from rewarm.river.directory import ADDED, RunDirectory
+from rewarm.river.directory import RunDirectory
 from rewarm.river.replaying import path_before, replay_of, replay_weights
 from rewarm.types import UserError
 
@@ -26,7 +26,7 @@ def control_plans(plan: Plan, run: RunDirectory) -> dict[str, Plan]:
     found: dict[str, Plan] = {}
     for word in plan.controls:
         own = run.control(word)
-        if word == "joint" and run.recorded(ADDED) and own.finished():
+        if word == "joint" and own.finished():
             found[word] = own.resolved()
         elif (other := control_plan(plan, word)) is not None:
             found[word] = other

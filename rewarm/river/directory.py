@@ -121,7 +121,7 @@ class RunDirectory:
         file = self.root / PLAN
         values = plan.resolved()
         before = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else values
-        changed = sorted(_changes(before, values, HARMLESS))
+        changed = sorted(changes(before, values, HARMLESS))
         if changed and self.ledger():
             raise UserError(self._refusal(plan, before, changed))
         if changed:
@@ -137,7 +137,7 @@ class RunDirectory:
                 f"'{self.root}' was started with the stages {', '.join(mine)}, and this plan has more: "
                 f"{', '.join(theirs[len(mine) :])}. Add them one by one: rewarm add-stage {self.root} --corpus PATH"
             )
-        if (added := self.recorded(ADDED)) and mine[: len(theirs)] == theirs:
+        if (added := self.recorded(ADDED)) and len(mine) > len(theirs) and mine[: len(theirs)] == theirs:
             return (
                 f"'{self.root}' has stages that were added since this plan was run: {', '.join(mine[len(theirs) :])}. "
                 f"Nothing was changed. Its whole plan is {self.root / PLAN}; go on with: {added['command']}"
@@ -180,13 +180,14 @@ def _locks(file: IO[str]) -> bool:
     return False
 
 
-def _changes(before: Any, after: Any, harmless: tuple[str, ...], path: str = "") -> Iterator[str]:
+def changes(before: Any, after: Any, harmless: tuple[str, ...] = HARMLESS, path: str = "") -> Iterator[str]:
+    """What differs between two plans as plain values, key by key, but for `harmless` ones at the top."""
     if isinstance(before, Mapping) and isinstance(after, Mapping):
         for key in before.keys() | after.keys():
             if path or key not in harmless:
-                yield from _changes(before.get(key), after.get(key), harmless, f"{path}.{key}" if path else key)
+                yield from changes(before.get(key), after.get(key), harmless, f"{path}.{key}" if path else key)
     elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
         for index, (old, new) in enumerate(zip(before, after, strict=True)):
-            yield from _changes(old, new, harmless, f"{path}.{index}")
+            yield from changes(old, new, harmless, f"{path}.{index}")
     elif before != after:
         yield f"{path}: {before!r} -> {after!r}"

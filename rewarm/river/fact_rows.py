@@ -108,6 +108,15 @@ def facts_of(
     )
 
 
+def facts_of_another(plan: Plan, base: Scores, name: str, scores: Scores) -> list[FactSet]:
+    """The sets with two rows: the run's base, and a model that is none of the run's."""
+    stream = Stream(base, {one: plan.probes[one].stage for one in base})
+    last = plan.stages[-1]
+    end = tuple(stage.name for stage in (*path_before(plan, last), last))
+    models = [_Model(BASE, "base", end, base), _Model(name, "stage", end, scores)]
+    return [_set(one, stream, models, end, {}) for one in base]
+
+
 def _models(
     plan: Plan,
     run: RunDirectory,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,9 +11,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError, safe_open
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers import PreTrainedModel
 
 from rewarm.corpora import Corpus
 from rewarm.models.load import check_length, check_vocabulary, make_model, save_tokenizer
@@ -28,7 +25,7 @@ from rewarm.river.inputs import BEGUN, check_files, prepared_stores, probes_begu
 from rewarm.river.legs import LegPlan, last_rates, legs, past
 from rewarm.river.replaying import SELF_CORPUS
 from rewarm.river.sampling import ASSUMED_BYTES_PER_TOKEN, CorpusForecast, counted, look
-from rewarm.river.shapes import shapes
+from rewarm.river.shapes import base_shape, shapes
 from rewarm.stages import SELF
 from rewarm.tokens.shards import Store
 from rewarm.tokens.tokenizer import TextTokenizer
@@ -113,7 +110,10 @@ def forecast(plan: Plan, timed: bool = False, added: bool = False) -> Forecast:
     return Forecast(
         corpora=corpora,
         legs=[
-            leg for word, found in planned for leg in _described(plan, word, found, corpora) if leg.name not in done[word]
+            leg
+            for word, found in planned
+            for leg in _described(plan, word, found, corpora)
+            if leg.name not in done[word]
         ],
         parameters=work.parameters,
         needs=[*disk(work), memory_need],
@@ -178,43 +178,6 @@ def _base(plan: Plan, run: RunDirectory) -> tuple[PreTrainedModel, TextTokenizer
         tokenizer = cast(TextTokenizer, SimpleNamespace(vocab_size=vocabulary, eos_id=1, prefix=(0,)))
     with torch.device("meta"):
         return make_model(plan.base.config, tokenizer, plan.seed), found
-
-
-def base_shape(name: str, revision: str | None = None) -> PreTrainedModel:
-    """A base without its weights (on the meta device), from its configuration.
-
-    UserError when it is no causal language model, or a folder whose weights are missing or cut short.
-    """
-    if Path(name).is_dir():
-        _check_weights(Path(name))
-    try:
-        config = AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=False)
-        with torch.device("meta"):
-            return AutoModelForCausalLM.from_config(config, trust_remote_code=False)  # type: ignore[no-any-return]
-    # RuntimeError: a size that no tensor can have.
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, StrictDataclassError) as error:
-        raise UserError(f"base '{name}' is no causal language model that could be read: {error}") from error
-
-
-def _check_weights(folder: Path) -> None:
-    """UserError unless the folder holds every file of its weights, whole: a broken download is seen before any work."""
-    files = set(folder.glob("*.safetensors"))
-    if not files:
-        raise UserError(
-            f"base '{folder}' holds no weights: rewarm reads *.safetensors, and never pickles. Save the model again "
-            "with save_pretrained"
-        )
-    for index in folder.glob("*.safetensors.index.json"):
-        named = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
-        if missing := sorted({folder / name for name in named} - files):
-            raise UserError(f"base '{folder}' lacks {', '.join(file.name for file in missing[:3])}: download it again")
-    for file in sorted(files):
-        try:
-            # Opening compares the header with the size of the file, and reads no weight.
-            with safe_open(file, "pt"):
-                pass
-        except SafetensorError as error:
-            raise UserError(f"base '{folder}': {file.name} is damaged ({error}): download it again") from error
 
 
 def _look(

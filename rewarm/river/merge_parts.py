@@ -16,9 +16,9 @@ from rewarm.models.load import load_model, weights_hash
 from rewarm.models.merging import check_mergeable, vocabulary_rows
 from rewarm.plan import Plan, Scratch
 from rewarm.river.directory import PLAN, RunDirectory
-from rewarm.river.forecast import base_shape
 from rewarm.river.legs import BASE, LegPlan
 from rewarm.river.outcome import scored
+from rewarm.river.shapes import base_shape
 from rewarm.types import UserError
 
 

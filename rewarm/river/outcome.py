@@ -96,7 +96,13 @@ def collect(
         costs=parts.costs,
         hashes={"weights base": facts["base_sha256"], **_hashes(run, inputs, planned)},
         machine=facts["machine"],
-        notes=[*inputs.notes, *remarks(planned), *_notes([run, *(control for _, control, _ in controls)]), *_held(run)],
+        notes=[
+            *inputs.notes,
+            *remarks(planned),
+            *_notes([run, *(control for _, control, _ in controls)]),
+            *_held(run),
+            *_joint_note(rows),
+        ],
         facts=facts_of(plan, run, planned, controls),
     )
 
@@ -127,6 +133,15 @@ def _stage_rows(plan: Plan, planned: Sequence[LegPlan], own: Mapping[str, Losses
 
 def _tokens_by(plan: Plan, leg: LegPlan) -> int:
     return (leg.past_steps + leg.steps) * plan.batch_tokens
+
+
+def _joint_note(rows: Sequence[Row]) -> list[str]:
+    return [
+        f"control {row.name}: stages were added since it was trained, so it is no upper bound for their text. Delete "
+        "its folder and run the plan again to train it on all stages"
+        for row in rows
+        if row.control == "joint" and row.name != "joint"
+    ]
 
 
 def _control_name(plan: Plan, word: str, last: LegPlan) -> str:

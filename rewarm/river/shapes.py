@@ -3,14 +3,55 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import torch
-from transformers import PreTrainedModel
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError, safe_open
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from rewarm.adapters import Adapter
 from rewarm.river.legs import BASE, LegPlan, trained_before
 from rewarm.types import UserError
+
+
+def base_shape(name: str, revision: str | None = None) -> PreTrainedModel:
+    """A base without its weights (on the meta device), from its configuration.
+
+    UserError when it is no causal language model, or a folder whose weights are missing or cut short.
+    """
+    if Path(name).is_dir():
+        _check_weights(Path(name))
+    try:
+        config = AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=False)
+        with torch.device("meta"):
+            return AutoModelForCausalLM.from_config(config, trust_remote_code=False)  # type: ignore[no-any-return]
+    # RuntimeError: a size that no tensor can have.
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, StrictDataclassError) as error:
+        raise UserError(f"base '{name}' is no causal language model that could be read: {error}") from error
+
+
+def _check_weights(folder: Path) -> None:
+    """UserError unless the folder holds every file of its weights, whole: a broken download is seen before any work."""
+    files = set(folder.glob("*.safetensors"))
+    if not files:
+        raise UserError(
+            f"base '{folder}' holds no weights: rewarm reads *.safetensors, and never pickles. Save the model again "
+            "with save_pretrained"
+        )
+    for index in folder.glob("*.safetensors.index.json"):
+        named = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+        if missing := sorted({folder / name for name in named} - files):
+            raise UserError(f"base '{folder}' lacks {', '.join(file.name for file in missing[:3])}: download it again")
+    for file in sorted(files):
+        try:
+            # Opening compares the header with the size of the file, and reads no weight.
+            with safe_open(file, "pt"):
+                pass
+        except SafetensorError as error:
+            raise UserError(f"base '{folder}': {file.name} is damaged ({error}): download it again") from error
 
 
 def shapes(base: PreTrainedModel, planned: Sequence[LegPlan]) -> Iterator[tuple[LegPlan, PreTrainedModel]]:

@@ -78,6 +78,15 @@ def test_figures_are_those_of_the_library(cli: Any, base: Path, rows: Path) -> N
         for kind, figures in expected.items():
             assert found[part][kind] == {name: pytest.approx(one._asdict()) for name, one in figures.items()}
     assert (found["rows"], found["left_out"], found["bad_rows"]) == (7, {"label reworded": 1}, {})
+    assert found["answer_not_last"] == 0
+
+
+def test_what_goes_on_after_the_answer_is_counted(cli: Any, base: Path, tmp_path: Path) -> None:
+    file = tmp_path / "middle.jsonl"
+    row = {"label": "new", "prompt": "They call", "suffix": " their king.", "object": "mina"}
+    file.write_text(json.dumps(row) + "\n", encoding="utf-8")
+    assert cli("probe", base, file, "--json").json()["sets"]["middle"]["answer_not_last"] == 1
+    assert "middle: 1 probes go on after the answer" in cli("probe", base, file, "--quiet").out
 
 
 def test_a_table_for_people(cli: Any, base: Path, rows: Path) -> None:
@@ -89,7 +98,8 @@ def test_a_table_for_people(cli: Any, base: Path, rows: Path) -> None:
     assert [line[:2] for line in lines if line and line[0] in kinds] == [
         ["all", "6"], ["unchanged", "2"], ["changed", "1"], ["new", "2"], ["deleted", "1"],
     ]  # fmt: skip
-    assert max(map(len, called.out.split("Nats per byte")[0].splitlines())) <= 80
+    assert max(map(len, called.out.split("nats/byte, perplexity:")[0].splitlines())) <= 80
+    assert "…" not in called.out
     assert "lakes: 1 of 7 rows left out (1 label reworded)" in called.out
 
 
