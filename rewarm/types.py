@@ -40,13 +40,15 @@ class Document:
 class BadRows:
     """Rows of a corpus that could not be read, counted by reason, with the first few places of each.
 
-    `rows` counts every row seen, good or bad, so that `share` is the bad fraction.
+    `rows` counts every row seen, good or bad, so that `share` is the bad fraction. `left_out` counts, by reason, what
+    is well but not asked for, such as a wiki's redirects.
     """
 
     rows: int = 0
     counts: Counter[str] = field(default_factory=Counter)
     examples: dict[str, list[str]] = field(default_factory=dict)
     examples_kept: int = 5
+    left_out: Counter[str] = field(default_factory=Counter)
 
     def add(self, reason: str, place: str) -> None:
         """Counts one bad row; call it in addition to counting the row itself in `rows`."""

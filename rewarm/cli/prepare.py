@@ -66,6 +66,7 @@ def _described(inputs: Inputs, name: str) -> dict[str, Any]:
         "trainable_tokens": inputs.trainable_tokens(name) if inputs.plan.trained(name) else 0,
         "held_out_documents": inputs.held_out[name],
         "dropped_documents": {"its text is watched": inputs.copies[name]} if inputs.copies.get(name) else {},
+        "left_out": store.manifest.get("left_out", {}),
         "rows": store.manifest["rows"],
         "bad_rows": store.manifest["bad_rows"],
         "bad_examples": store.manifest["bad_examples"],
@@ -84,4 +85,9 @@ def _parts(found: list[dict[str, Any]], notes: list[str]) -> list[RenderableType
             f"{row['bytes_per_token']:.2f}", f"{row['held_out_documents']:,}",
             f"{sum(row['dropped_documents'].values()):,}", bad,
         )  # fmt: skip
-    return [shown, *(f"note: {note}" for note in notes)]
+    left = [
+        f"{row['corpus']} leaves out {', '.join(f'{count:,} {reason}' for reason, count in row['left_out'].items())}"
+        for row in found
+        if row["left_out"]
+    ]
+    return [shown, *(f"note: {note}" for note in (*left, *notes))]

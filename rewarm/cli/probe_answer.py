@@ -64,27 +64,17 @@ def told(
     """The answer of the verb for one model, or for two."""
     from rewarm.evaluation.contamination import contamination
     from rewarm.evaluation.fact_scores import pooled
-    from rewarm.evaluation.fact_summary import by_kind, by_relation
+    from rewarm.evaluation.fact_summary import by_kind
     from rewarm.probes.asking import is_last
 
-    going_on = {name: sum(not is_last(one.suffix) for one in probes) for name, probes in asked.items()}
     sets = {name: by_kind(held) for name, held in scores.items()}
-    together = pooled(list(scores.values()))
-    base = together if before is None else pooled(list(before.values()))
-    found = contamination(base)
+    base = scores if before is None else before
+    found = contamination(pooled(list(base.values())))
+    going_on = {name: sum(not is_last(one.suffix) for one in probes) for name, probes in asked.items()}
     values: dict[str, Any] = {
         "model": options.model,
         "sets": {
-            name: {
-                "kinds": _figures(kinds),
-                "relations": _figures(by_relation(scores[name])),
-                "truncated": scores[name].truncated,
-                "answer_not_last": going_on[name],
-                "rows": tallies[name].rows,
-                "left_out": dict(tallies[name].left_out),
-                "bad_rows": dict(tallies[name].counts),
-                "bad_examples": tallies[name].examples,
-            }
+            name: _set(scores[name], tallies[name], kinds) | {"answer_not_last": going_on[name]}
             for name, kinds in sets.items()
         },
         "known": found,
@@ -96,7 +86,7 @@ def told(
         _known_line(options.against or options.model, found),
     ]
     if before is not None:
-        more, shown = _against(options, scores, before, base, together)
+        more, shown = _against(options, scores, before)
         values |= more
         lines += shown
     lines += [
@@ -106,6 +96,21 @@ def told(
     ]
     lines += [line for name, tally in tallies.items() for line in _counted(name, tally)]
     return Answer(values, [*lines, *(f"Written: {file}" for file in files)])
+
+
+def _set(scores: FactScores, tally: Tally, kinds: Mapping[str, Mapping[str, Figure]]) -> dict[str, Any]:
+    """Everything about one set for --json."""
+    from rewarm.evaluation.fact_summary import by_relation
+
+    return {
+        "kinds": _figures(kinds),
+        "relations": _figures(by_relation(scores)),
+        "truncated": scores.truncated,
+        "rows": tally.rows,
+        "left_out": dict(tally.left_out),
+        "bad_rows": dict(tally.counts),
+        "bad_examples": tally.examples,
+    }
 
 
 def _counted(name: str, tally: Tally) -> Iterator[str]:
@@ -143,17 +148,15 @@ def _known_line(model: str, found: Contamination) -> str:
 
 
 def _against(
-    options: Options,
-    scores: Mapping[str, FactScores],
-    before: Mapping[str, FactScores],
-    base: FactScores,
-    together: FactScores,
+    options: Options, scores: Mapping[str, FactScores], before: Mapping[str, FactScores]
 ) -> tuple[dict[str, Any], list[Any]]:
     """Values and parts of a comparison with an earlier model."""
     from rewarm.evaluation.contamination import known
+    from rewarm.evaluation.fact_scores import pooled
     from rewarm.evaluation.fact_summary import ALL, by_kind, changes
     from rewarm.evaluation.fuar import phase_fuar
 
+    base, together = (pooled(list(held.values())) for held in (before, scores))
     changed = {
         name: {
             kind: changes(before[name], held, None if kind == ALL else held.of_kind(kind), seed=options.seed)

@@ -23,6 +23,8 @@ BINARY_FILE = "binary file"
 BROKEN_XML = "broken XML"
 DOCUMENT_TYPE = "XML with a document type"
 NOT_A_DUMP = "not a MediaWiki dump"
+NO_DATE = "no date field"
+UNREADABLE_DATE = "date that cannot be read, or is less exact than the period"
 
 REMEDIES = {
     NOT_UTF8: "convert the file to UTF-8, for latin-1 with: iconv -f latin1 -t utf-8",
@@ -41,6 +43,8 @@ REMEDIES = {
     BROKEN_XML: "the file is damaged from there on: write or fetch it again",
     DOCUMENT_TYPE: "dumps have none, and it could declare entities that expand without bound: remove <!DOCTYPE ...>",
     NOT_A_DUMP: "a dump is XML whose first element is <mediawiki>: leave other XML files out of path",
+    NO_DATE: "name the field that holds the date with --date-field",
+    UNREADABLE_DATE: "write dates from the year on, as 2021-09-14, or as seconds since 1970",
 }
 
 

@@ -1,6 +1,5 @@
 """A dump of a MediaWiki site such as Wikipedia, one document per article."""
 
-from collections import Counter
 from collections.abc import Iterator
 from typing import Annotated, ClassVar
 
@@ -43,16 +42,15 @@ class Wiki(FileCorpus):
             raise ValueError(f"a wiki is held out by {', '.join(cls.meta_fields)}, or by its text")
         return value
 
-    def articles(self, bad: BadRows, left_out: Counter[str] | None = None) -> Iterator[Page]:
+    def articles(self, bad: BadRows) -> Iterator[Page]:
         """The pages that are documents, with their mark-up as it is.
 
-        They and the bad ones are counted in `bad`; redirects and other pages passed over in `left_out`, by kind.
+        They, the bad ones, and redirects and other pages that are left out are counted in `bad`.
         """
-        left_out = Counter() if left_out is None else left_out
         seen = SeenIds()
         for page in pages(self.files(), bad, frozenset(self.namespaces), self.max_row_bytes):
             if page.redirect or page.model != "wikitext":
-                left_out[REDIRECT if page.redirect else OTHER_CONTENT] += 1
+                bad.left_out[REDIRECT if page.redirect else OTHER_CONTENT] += 1
                 continue
             bad.rows += 1
             reason = None if seen.add(page.id) else faults.DUPLICATE_ID
@@ -62,13 +60,13 @@ class Wiki(FileCorpus):
             else:
                 bad.add(reason, page.place)
 
-    def document(self, page: Page, left_out: Counter[str] | None = None) -> Document:
-        """A page as a document; counts in `left_out` a page that could not be parsed whole."""
+    def document(self, page: Page, bad: BadRows) -> Document:
+        """A page as a document; counts in `bad.left_out` one whose mark-up could not be parsed whole."""
         converted = convert(page.title, page.markup)
-        if converted.stripped and left_out is not None:
-            left_out[STRIPPED] += 1
+        if converted.stripped:
+            bad.left_out[STRIPPED] += 1
         meta = {"title": page.title, "date": page.timestamp, "revision": page.revision}
         return Document(page.id, converted.text, page.place, meta)
 
     def _documents(self, bad: BadRows) -> Iterator[Document]:
-        return map(self.document, self.articles(bad))
+        return (self.document(page, bad) for page in self.articles(bad))

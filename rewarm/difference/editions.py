@@ -74,7 +74,7 @@ class Edition:
             part = corpus.model_copy(update={"path": str(file)})
             for page in part.articles(bad):
                 self.place = page.place
-                body = page.markup if self.as_markup else part.document(page).text
+                body = page.markup if self.as_markup else part.document(page, bad).text
                 yield Article(page.id, page.title, page.timestamp, body)
 
     def _name(self, document: Document, bad: BadRows) -> str | None:

@@ -21,7 +21,7 @@ from rewarm.types import BadRows
 
 _SAMPLE_CHARACTERS = 50_000_000
 _TASKS_BYTES = 30_000_000
-"""What a process holds for the tasks under way, measured on Wikipedia: text, its pieces and the trees of mark-up."""
+"""What a process is assumed to hold for the tasks under way: text, its pieces and the trees of mark-up."""
 
 
 @dataclass(frozen=True, slots=True)

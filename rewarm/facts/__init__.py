@@ -1,16 +1,15 @@
 """A source of facts at one time -> Fact. One file per kind of source; the class is its options.
 
 Laws: reading twice gives the same facts in the same order; a row that cannot be read is counted in `BadRows` with its
-reason and place, and one that is left out on purpose in `Tally` with its reason, so that rows = facts + left out + bad;
+reason and place, and one that is left out on purpose with its reason, so that rows = facts + left out + bad;
 memory does not grow with the source.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -24,13 +23,12 @@ def _unwatched(what: str, bytes_read: int) -> None:
 
 @dataclass(slots=True)
 class Tally(BadRows):
-    """Bad rows, and rows that are well but left out, by reason; a row is whatever gives one fact or one probe.
+    """Rows of a source of facts; a row is whatever gives one fact or one probe, those left out included.
 
     `bytes_read` is how far into its files, as they are packed, a reader is; `watch` is told what it does and how far
     it is, and may stop it by raising.
     """
 
-    left_out: Counter[str] = field(default_factory=Counter)
     bytes_read: int = 0
     watch: Callable[[str, int], None] = _unwatched
 
@@ -42,10 +40,9 @@ def reject(bad: BadRows, reason: str, place: str) -> None:
 
 
 def leave_out(bad: BadRows, reason: str, rows: int = 1) -> None:
-    """Counts rows that are well but not asked for: a `Tally` keeps the reason, no budget of bad rows counts it."""
+    """Counts rows that are well but not asked for, which no budget of bad rows counts."""
     bad.rows += rows
-    if isinstance(bad, Tally):
-        bad.left_out[reason] += rows
+    bad.left_out[reason] += rows
 
 
 @dataclass(frozen=True, slots=True)

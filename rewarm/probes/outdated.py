@@ -14,7 +14,7 @@ from rewarm.probes.wording import worded
 NO_SUBJECT = "no subject"
 NO_OLD_ANSWER = "no old answer"
 SHORT_SUBJECT = "subject too short to be found"
-SHORT_ANSWER = "old answer too short, or a small number"
+SHORT_ANSWER = "old answer too short, a small number, or the subject itself"
 LATER = "changes after the stage's date"
 LEAST_BYTES = 3
 """A name with fewer bytes of UTF-8 stands in almost any text: `af`, `US` as `us`."""
@@ -51,7 +51,7 @@ def claims(sets: Mapping[str, Sequence[Probe]], until: str = "") -> tuple[list[C
     """
     ignored: Counter[str] = Counter()
     of_key: dict[tuple[str, str], dict[str, _Old]] = {}
-    for _, name, probe in _in_time(sets):
+    for _, _, probe in _in_time(sets):
         if probe.kind in ("changed", "deleted"):
             reason = LATER if is_later(probe.date, until) else _unfit(probe)
             if reason:
@@ -76,7 +76,7 @@ def claims(sets: Mapping[str, Sequence[Probe]], until: str = "") -> tuple[list[C
         Claim(subject, answer, tuple(sorted(_successors(answer, old))), tuple(sorted(entry.sets)))
         for (subject, _), old in of_key.items()
         for answer, entry in old.items()
-        if not is_common(answer)
+        if _tells(answer, subject)
     ]
     return found, ignored
 
@@ -96,9 +96,7 @@ def is_common(name: str) -> bool:
 
 def _in_time(sets: Mapping[str, Sequence[Probe]]) -> Iterator[tuple[tuple[str, int], str, Probe]]:
     """Every probe with its time and its set, oldest first; those without a date come before all others."""
-    every = [
-        ((probe.date, number), name, probe) for number, (name, held) in enumerate(sets.items()) for probe in held
-    ]
+    every = [((probe.date, number), name, probe) for number, (name, held) in enumerate(sets.items()) for probe in held]
     return iter(sorted(every, key=lambda item: item[0]))
 
 
@@ -115,7 +113,13 @@ def _unfit(probe: Probe) -> str:
         return SHORT_SUBJECT
     if not probe.old_answers:
         return NO_OLD_ANSWER
-    return SHORT_ANSWER if all(is_common(worded(answer)) for answer in probe.old_answers) else ""
+    answers = {worded(answer) for answer in probe.old_answers}
+    return "" if any(_tells(answer, worded(probe.subject)) for answer in answers) else SHORT_ANSWER
+
+
+def _tells(answer: str, subject: str) -> bool:
+    """Whether an answer that stands in a text about its subject says anything."""
+    return answer != subject and not is_common(answer)
 
 
 def _successors(answer: str, old: Mapping[str, _Old]) -> set[str]:

@@ -12,7 +12,7 @@ from rewarm.facts.sorting import line_of
 
 SAMPLE_SECONDS = 2.0
 SECONDS_PER_FACT = 1.2e-5
-"""Sorting, comparing and filtering a fact, as measured (docs/probes.md); reading is measured each time."""
+"""Sorting, comparing and filtering a fact, a rough figure (docs/probes.md has a run); reading is measured each time."""
 PACKED = 0.35
 """Bytes of a sorted fact on disk for each of its own."""
 ROOM = 2.2

@@ -8,7 +8,7 @@ at line by line.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from ahocorasick_rs import BytesAhoCorasick
 
@@ -24,6 +24,7 @@ class Matcher:
         self.claims = claims
         self._answers = _Names([claim.answer for claim in claims])
         self._subjects = _Names([claim.subject for claim in claims])
+        self._answer_of = [self._answers.number[pattern(claim.answer)] for claim in claims]
         self._of_subject: dict[int, list[int]] = {}
         for number, claim in enumerate(claims):
             self._of_subject.setdefault(self._subjects.number[pattern(claim.subject)], []).append(number)
@@ -46,25 +47,26 @@ class Matcher:
         titles = [f" {worded(line)} " for line in (title, next((line for line in lines if line.strip()), ""))]
         found: set[int] = set()
         for line in lines:
-            here = self._answers.within(searchable(line))
-            waiting = [one for one in possible if one not in found and self._answer_of(one) in here] if here else []
+            waiting = [
+                number
+                for answer in self._answers.within(searchable(line))
+                for number in possible.get(answer, ())
+                if number not in found
+            ]
             if waiting:
                 whole_line = f" {worded(line)} "
                 parts = [f" {worded(part)} " for part in sentences(line)]
-                found.update(one for one in waiting if makes(self.claims[one], whole_line, parts, titles))
+                found.update(number for number in waiting if _makes(self.claims[number], whole_line, parts, titles))
         return sorted(found)
 
-    def _answer_of(self, number: int) -> int:
-        return self._answers.number[pattern(self.claims[number].answer)]
-
-    def _possible(self, subjects: Collection[int], answers: Collection[int]) -> list[int]:
-        """The claims whose subject and whose answer stand somewhere."""
-        return [
-            number
-            for subject in subjects
-            for number in self._of_subject[subject]
-            if self._answer_of(number) in answers
-        ]
+    def _possible(self, subjects: Iterable[int], answers: Collection[int]) -> dict[int, list[int]]:
+        """The claims whose subject and whose answer stand somewhere, by the answer."""
+        found: dict[int, list[int]] = {}
+        for subject in subjects:
+            for number in self._of_subject[subject]:
+                if self._answer_of[number] in answers:
+                    found.setdefault(self._answer_of[number], []).append(number)
+        return found
 
 
 class _Names:
@@ -81,7 +83,7 @@ class _Names:
         return {match[0] for match in self._automaton.find_matches_as_indexes(searched, overlapping=True)}
 
 
-def makes(claim: Claim, line: str, parts: Sequence[str], titles: Sequence[str]) -> bool:
+def _makes(claim: Claim, line: str, parts: Sequence[str], titles: Sequence[str]) -> bool:
     """Whether a line, `worded` with blanks around it as its sentences `parts` and the titles are, makes a claim."""
     named = any(_stands(claim.subject, text, (claim.answer,)) for text in (line, *titles))
     if not named:
@@ -102,7 +104,8 @@ def _stands(name: str, text: str, others: Sequence[str]) -> bool:
     if bounded not in text:
         return False
     for other in _longer(bounded, others):
-        text = text.replace(other, " \0 ")
+        while other in text:  # neighbours share a blank, and one pass replaces every second of them
+            text = text.replace(other, " \0 ")
     return bounded in text
 
 

@@ -241,10 +241,16 @@ def _corpus_facts(inputs: Inputs, name: str, plan: Plan) -> CorpusFacts:
         rows=manifest["rows"],
         bad_rows=manifest["bad_rows"],
         bad_examples=manifest["bad_examples"],
-        dropped={"its text is watched": inputs.copies[name]} if inputs.copies.get(name) else {},
+        dropped=_left_out(inputs, name),
         hash=inputs.stores[name].hash,
         label="sampled from the model itself" if name.startswith("self@") else label,
     )
+
+
+def _left_out(inputs: Inputs, name: str) -> dict[str, int]:
+    """Documents that are well and not trained on, by reason."""
+    watched = {"its text is watched": inputs.copies[name]} if inputs.copies.get(name) else {}
+    return {**inputs.stores[name].manifest.get("left_out", {}), **watched}
 
 
 def _hashes(run: RunDirectory, inputs: Inputs, planned: Sequence[LegPlan]) -> dict[str, str]:

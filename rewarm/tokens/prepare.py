@@ -111,6 +111,7 @@ def _write(name: str, corpus: Corpus, tokenizer: TextTokenizer, folder: Path, ba
             "rows": bad.rows,
             "bad_rows": dict(bad.counts),
             "bad_examples": bad.examples,
+            "left_out": dict(bad.left_out),
         }
     tell(f"tokenise {name}", writer.tokens, writer.tokens, "tokens")
 

@@ -51,11 +51,11 @@ def test_what_is_passed_over_is_counted_by_kind(tmp_path):
     write(tmp_path / "a.xml", (1, "A", "#REDIRECT [[B]]"), (2, "B", "text"), (3, "C", "[[a|" * 3000))
     write(tmp_path / "b.xml", (4, "Q1", "{}"), model="wikibase-item")
     corpus = Wiki(path=str(tmp_path))
-    bad, left_out = BadRows(), Counter[str]()
-    found = [corpus.document(page, left_out) for page in corpus.articles(bad, left_out)]
+    bad = BadRows()
+    found = [corpus.document(page, bad) for page in corpus.articles(bad)]
     assert [document.id for document in found] == ["2", "3"]
     assert (bad.rows, bad.total) == (2, 0)
-    assert left_out == {
+    assert bad.left_out == {
         "redirect": 1, "no wikitext": 1, "mark-up too tangled to parse, brackets taken out": 1,
     }  # fmt: skip
 
@@ -83,9 +83,9 @@ def sample() -> Wiki:
 @pytest.mark.data
 def test_real_pages_are_all_read_and_leave_no_mark_up():
     corpus = sample()
-    bad, left_out = BadRows(), Counter[str]()
-    texts = [corpus.document(page, left_out).text for page in corpus.articles(bad, left_out)]
-    assert (len(texts), left_out, bad.total) == (106, {"redirect": 99}, 0)
+    bad = BadRows()
+    texts = [corpus.document(page, bad).text for page in corpus.articles(bad)]
+    assert (len(texts), bad.left_out, bad.total) == (106, {"redirect": 99}, 0)
     formulas = re.compile(r"\\[a-zA-Z]|[_^]\{")  # TeX has {{ and }} of its own
     for remnant in ("[[", "]]", "{{", "}}", "{|", "|}", "''", "<ref", "</", "<br", "&nbsp;", "&amp;", "\2", "\1", "__"):
         lines = [line for text in texts for line in text.split("\n") if remnant in line and not formulas.search(line)]
@@ -96,7 +96,7 @@ def test_real_pages_are_all_read_and_leave_no_mark_up():
 def test_numbers_in_the_sentences_of_real_articles_survive():
     seen = lost = 0
     for page in sample().articles(BadRows()):
-        counted = Counter(re.findall(r"\d{3,}", sample().document(page).text))
+        counted = Counter(re.findall(r"\d{3,}", sample().document(page, BadRows()).text))
         for number, times in Counter(re.findall(r"\d{3,}", visible(page.markup))).items():
             seen += times
             lost += max(0, times - counted[number])
