@@ -1,4 +1,4 @@
-"""Dated rows -> one file for each period, named by its date, as `stages: {each: FOLDER/*, by: date}` reads them.
+"""Dated rows -> one file for each period, named by its date, as `stages: {each: FOLDER/*.zst, by: date}` reads them.
 
 Linear time and flat memory for any number of rows and periods in any order. Files lie in FOLDER/unfinished until all
 are whole; a stopped split goes on from the last note there.

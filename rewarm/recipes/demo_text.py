@@ -16,7 +16,7 @@ import os
 import re
 import sys
 import sysconfig
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 from textwrap import dedent
@@ -70,15 +70,24 @@ def write(directory: Path) -> dict[str, Path]:
     `group` is what belongs together: a topic or a top-level module, a subject of the world, a folder of code.
     A file that already holds the same bytes is left untouched. UserError where sources cannot be found.
     """
-    directory.mkdir(parents=True, exist_ok=True)
     texts = {"old": old(Path(sysconfig.get_path("stdlib"))), "facts": documents(world()), "code": code()}
-    return {name: _write(directory / f"{name}.jsonl", found) for name, found in texts.items()}
+    return {name: write_documents(directory / f"{name}.jsonl", found) for name, found in texts.items()}
 
 
-def _write(path: Path, found: Iterable[Document]) -> Path:
-    rows = ({"id": one.id, "text": one.text, "group": one.meta["group"]} for one in found)
-    content = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
+def write_documents(path: Path, found: Iterable[Document]) -> Path:
+    """Writes documents as JSON Lines with `id`, `text` and `group`, as `write_rows` does; the path."""
+    return write_rows(path, ({"id": one.id, "text": one.text, "group": one.meta["group"]} for one in found))
+
+
+def write_rows(path: Path, rows: Iterable[Mapping[str, str]]) -> Path:
+    """Writes rows as JSON Lines; a file that already holds the same bytes is left untouched. The path."""
+    return write_bytes(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode())
+
+
+def write_bytes(path: Path, content: bytes) -> Path:
+    """Writes a whole file at once, unless it already holds the same bytes, and its folder; the path."""
     if not path.is_file() or path.read_bytes() != content:
+        path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(path.name + ".partial")
         partial.write_bytes(content)
         os.replace(partial, path)

@@ -63,14 +63,14 @@ def prepare(
     UserError when the corpus is empty or more than `bad_limit` (a share) of its rows cannot be read.
     """
     folder = store_folder(name, corpus, tokenizer, root)
-    with _alone_in(root):
+    with alone_in(root):
         if not (folder / "manifest.json").is_file():
             _write(name, corpus, tokenizer, folder, bad_limit, tell)
     return Store(folder)
 
 
 @contextmanager
-def _alone_in(root: Path) -> Iterator[None]:
+def alone_in(root: Path) -> Iterator[None]:
     """Waits for other processes that prepare corpora under `root`: two writers of one store would mix their files."""
     try:
         root.mkdir(parents=True, exist_ok=True)

@@ -33,8 +33,8 @@ def work(plan: Plan) -> Work:
     """The parts behind a forecast."""
     run = RunDirectory(plan.directory)
     model, tokenizer = forecasts._base(plan, run)
-    corpora = [forecasts._look(plan, name, tokenizer, run) for name in plan.corpora]
-    return Work(plan, run, corpora, forecasts._planned(plan, corpora), model)
+    corpora = [forecasts._look(plan, name, tokenizer, run, {}) for name in plan.corpora]
+    return Work(plan, run, corpora, forecasts._planned(plan, corpora, run, added=False), model)
 
 
 def test_nothing_is_written(scratch_plan: ScratchPlan, tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_how_often_the_watch_list_is_scored(every: int | None, count: int, scrat
 
 def test_seconds_add_up(scratch_plan: ScratchPlan) -> None:
     known = work(from_values(scratch_plan(eval_tokens=100)))
-    found = seconds(known, Pace(token=0.001, update=0.5, how=""))
+    found = seconds(known, Pace(token=0.001, update=0.5, how=""), known.planned, {"old": 1, "new": 1})
     assert found["train"] == pytest.approx(2048 * 0.001 + 8 * 0.5)
     # The base once, three times during and once after; 100 tokens of each of two corpora; a third of a step's work.
     assert found["score"] == pytest.approx(5 * 200 * 0.001 / 3)

@@ -1,0 +1,106 @@
+"""The invented world as a wiki: dated snapshots of its pages and facts, and what rewarm makes of two of them.
+
+A page says the same of the same subjects in every snapshot, in the same words; only what changed reads otherwise. The
+differences and probes come from the package's own `corpus diff` and `corpus probes`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+
+import yaml
+
+from rewarm.difference.editions import editions
+from rewarm.difference.folder import OutputFolder
+from rewarm.difference.run import Job, Settings
+from rewarm.facts.naming import snapshot_of
+from rewarm.probes.alignment import diff_pages, unchanged_pages
+from rewarm.probes.asking import OBJECT, SUBJECT, Templates
+from rewarm.probes.building import Building, build
+from rewarm.recipes.demo_facts import RELATIONS, Fact, documents, statements, world
+from rewarm.recipes.demo_text import write_bytes, write_rows
+from rewarm.tokens.prepare import Tell
+from rewarm.types import Document
+
+PAGES = 1500
+_SENTENCE_END = re.compile(r"(?<=\.) ")
+Stop = Callable[[], bool]
+
+
+def pages(year: int, count: int = PAGES, without: Collection[str] = ()) -> list[Document]:
+    """The wiki's pages as they read in a year: the same ids, subjects and wordings in every year.
+
+    Facts of the subjects in `without` are on no page. `meta` is that of `documents`.
+    """
+    first, now = world(), world(year=year)
+    becomes = dict(zip(first, now, strict=True))
+    told = [fact for fact in first if fact.subject not in without]
+    return [_rewritten(page, becomes) for page in documents(told, count=count)]
+
+
+def _rewritten(page: Document, becomes: Mapping[Fact, Fact]) -> Document:
+    stated = page.meta["facts"]
+    sentences = zip(_SENTENCE_END.split(page.text), stated, strict=True)
+    text = " ".join(statements(becomes[fact])[statements(fact).index(sentence)] for sentence, fact in sentences)
+    return Document(page.id, text, page.place, {**page.meta, "facts": tuple(becomes[fact] for fact in stated)})
+
+
+def facts(year: int, without: Collection[str] = ()) -> list[Fact]:
+    """The facts that hold in a year, but for those of the subjects in `without`."""
+    return [fact for fact in world(year=year) if fact.subject not in without]
+
+
+def write_templates(path: Path) -> Path:
+    """Writes the sentences that ask for each relation: its wordings that end with the object. The path."""
+    asked = {
+        name: [
+            template.replace("{s}", SUBJECT).replace("{o}", OBJECT)
+            for template in relation.templates
+            if template.endswith("{o}.")
+        ]
+        for name, relation in RELATIONS.items()
+    }
+    return write_bytes(path, yaml.safe_dump(asked, sort_keys=False, width=200).encode())
+
+
+def write_pages(path: Path, found: Sequence[Document], date: str) -> Path:
+    """Writes pages as rows with `id`, `title` (the leading subject), `date`, `group` and `text`; the path."""
+    rows = (
+        {"id": page.id, "title": page.meta["group"], "date": date, "group": page.meta["group"], "text": page.text}
+        for page in found
+    )
+    return write_rows(path, rows)
+
+
+def write_facts(path: Path, found: Sequence[Fact]) -> Path:
+    """Writes facts as rows with `subject`, `relation` and `object`; the path."""
+    rows = ({"subject": fact.subject, "relation": fact.relation, "object": fact.object} for fact in found)
+    return write_rows(path, rows)
+
+
+def write_difference(old: Path, new: Path, folder: Path, tell: Tell, stop: Stop) -> Path:
+    """The folder of the difference of two snapshots of pages, with the unchanged text in `unchanged.jsonl.zst`.
+
+    What `rewarm corpus diff` does, and goes on after a stop as that does.
+    """
+    output = OutputFolder(folder, unchanged=folder / "unchanged.jsonl.zst")
+    Job(*editions(str(old), str(new)), output, Settings()).run(tell, stop)
+    return folder
+
+
+def write_probes(
+    old: Path, new: Path, output: Path, templates: Path, tell: Tell, dates: tuple[str, str], difference: Path | None
+) -> Path:
+    """Writes probes of what became of the facts of two snapshots, as `rewarm corpus probes` does; the path.
+
+    With a difference, changed and unchanged facts are kept where its texts state them.
+    """
+    aligned = () if difference is None else (
+        diff_pages(difference), unchanged_pages(difference / "unchanged.jsonl.zst"),
+    )  # fmt: skip
+    how = Building(templates=Templates(templates), dates=dates, source=f"{old.stem} -> {new.stem}", pages=aligned)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    build(snapshot_of(str(old)), snapshot_of(str(new)), output, how, tell)
+    return output
