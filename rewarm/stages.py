@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from datetime import date
+from math import inf
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
@@ -52,12 +53,12 @@ class Portion(Options):
 
 
 def _replayed_share(value: Any) -> float | str:
-    """A share between 0 and 1, or the words 1/t."""
+    """A share above 0, or the words 1/t."""
     if value == "1/t":
         return "1/t"
     share = parse_share(value)
-    if not 0 < share < 1:
-        raise ValueError("give a share above 0 and below 1, or 1/t")
+    if not 0 < share < inf:
+        raise ValueError("give a share above 0, or 1/t")
     return share
 
 
@@ -65,13 +66,13 @@ class Replay(Options):
     """Old text mixed into a stage.
 
     `from` names a corpus, or several. `earlier` is what the stages before this one learned, each corpus a source;
-    `self` is text sampled from the stage's starting model, `tokens` of it. With mode `substitutive` replay takes `share`
-    of the token budget; with `additive` it comes on top of the budget, as `share` of the new tokens. A share of `1/t`
-    leaves new text one part of t, t - 1 being the number of sources. Sources share replay equally, or by age: the
-    weight of one that was last learned `age` stages ago is 2^(-age / half_life), where `half_life` (in stages) is one
-    number or one for each source (a source without one does not fade; 0 is never replayed). `stale` names probe sets
-    of the plan, or is true for those of this stage and earlier ones: a replayed document that states a fact they call
-    changed is left out. `proxy` says that the text stands in for pre-training data that could not be had.
+    `self` is text sampled from the stage's starting model, `tokens` of it. With mode `substitutive` replay takes
+    `share` of the token budget, with `additive` it comes on top, as `share` of the new tokens (1 is as many). A share
+    of `1/t` leaves new text one part of t, t - 1 being the number of sources. Sources share replay equally, or by age:
+    the weight of one that was last learned `age` stages ago is 2^(-age / half_life), where `half_life` (in stages) is
+    one number or one for each source (a source without one does not fade; 0 is never replayed). `stale` names probe
+    sets of the plan, or is true for those of this stage and earlier ones: a replayed document that states a fact they
+    call changed is left out. `proxy` says that the text stands in for pre-training data that could not be had.
     """
 
     SYNONYMS: ClassVar[dict[str, str]] = {
@@ -94,6 +95,10 @@ class Replay(Options):
             raise ValueError(f"from names '{name}' twice: name each source once")
         if self.share == "1/t" and self.mode == "additive":
             raise ValueError("a share of 1/t divides the stage's tokens: it goes with mode substitutive only")
+        if self.mode == "substitutive" and not isinstance(self.share, str) and self.share >= 1:
+            raise ValueError(
+                f"a share of {self.share:g} leaves no token for new text: give one below 1, or mode additive"
+            )
         return self
 
     @property

@@ -124,9 +124,9 @@ def test_a_wrong_plan_says_what_is_wrong(changes: dict[str, Any], said: str) -> 
         ({"data": [{"corpus": "new", "weight": 0}]}, ".data.0.weight: Input should be greater than 0 (given: 0)."),
         ({"replay": "old"}, ".replay: give a mapping with the keys from, share, mode, half_life, stale, proxy, tokens,"),
         ({"replay": {"from": "ol"}}, "stage 'june' replay from 'ol' is not in corpora. Did you mean 'old'?"),
-        ({"replay": {"from": "old", "share": 2}}, ".replay.share: give a share above 0 and below 1, or 1/t"),
-        ({"replay": {"from": "old", "share": 0}}, ".replay.share: give a share above 0 and below 1, or 1/t"),
-        ({"replay": {"from": "old", "share": "100%"}}, ".replay.share: give a share above 0 and below 1, or 1/t"),
+        ({"replay": {"from": "old", "share": 2}}, ".replay: a share of 2 leaves no token for new text"),
+        ({"replay": {"from": "old", "share": 0}}, ".replay.share: give a share above 0, or 1/t"),
+        ({"replay": {"from": "old", "share": "100%"}}, ".replay: a share of 1 leaves no token for new text"),
         ({"replay": {"from": "old", "share": "some"}}, ".replay.share: give a share such as 5%, 0.05 or 1/2"),
         ({"replay": {"from": "old", "ratio": 0.1}}, ".replay.ratio: unknown key. Did you mean 'share'?"),
         ({"replay": {"share": 0.1}}, ".replay.from: required, and not given."),
@@ -169,11 +169,11 @@ def test_names_of_stages_are_told_apart() -> None:
 
 
 def test_every_fault_is_told_at_once() -> None:
-    told = message({"lr": 3, "replay": {"from": "x", "share": 7}}, seq_le=1, corpora={"a": {"type": "jsnl"}, "b": {}})
+    told = message({"lr": 3, "replay": {"from": "x", "share": 0}}, seq_le=1, corpora={"a": {"type": "jsnl"}, "b": {}})
     assert told.splitlines() == [
         "corpora.a: no corpora method is called 'jsnl'. Did you mean 'jsonl'?",
         "corpora.b: give a path, or a mapping with 'path' or 'type'; this has no key.",
-        "stages.0.replay.share: give a share above 0 and below 1, or 1/t (given: 7).",
+        "stages.0.replay.share: give a share above 0, or 1/t (given: 0).",
         "stages.0.lr: unknown key. Did you mean 'learning_rate'?",
         "seq_le: unknown key. Did you mean 'seq_len' or 'seed'?",
     ]

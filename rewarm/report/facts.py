@@ -10,15 +10,16 @@ from rewarm.report.fact_parts import FactCell, FactMeasure, FactRatio, FactRow, 
 from rewarm.report.wording import NOISE, counted, listed, share, signed
 
 METRICS = {
-    "nats_per_byte": "Nats per byte of the answer",
-    "rank_1": "Likeliest of its relation",
+    "nats_per_byte": "Nats per byte",
+    "rank_1": "Likeliest answer",
     "exact": "Writes it",
-    "prefers_new": "Prefers the new answer",
-    "stale": "Writes the old answer",
+    "prefers_new": "Prefers the new",
+    "stale": "Writes the old",
     "chosen": "Chooses it",
-    "old_nats_per_byte": "Nats per byte of the old answer",
 }
 """Metrics of rewarm.evaluation.fact_summary, as columns."""
+_DELETED = {"old_nats_per_byte": "Old answer, nats per byte", "stale": "Writes the old"}
+"""There is no other answer to a fact that holds no longer."""
 HELD = {"unchanged": "Unchanged: kept", "changed": "Changed: learned", "new": "New: learned"}
 _IN_NATS = ("nats_per_byte", "old_nats_per_byte")
 _RATIOS = {"exact": "by what it writes", "rank_1": "by rank"}
@@ -74,14 +75,13 @@ def bounds(one: FactShare) -> str:
 def measured(one: FactSet, kind: str) -> Table:
     """Every metric of each model on the facts of a kind, with its change against the base."""
     cells = [row.cells[kind] for row in one.rows]
-    shown = [name for name in METRICS if any(name in cell.measures for cell in cells)]
-    if kind == "deleted":
-        shown = [name for name in shown if name in ("old_nats_per_byte", "stale")]
+    heads = _DELETED if kind == "deleted" else METRICS
+    shown = [name for name in heads if any(name in cell.measures for cell in cells)]
     lines = [
         [_model(row), *(_measure(name, cell.measures.get(name)) for name in shown)]
         for row, cell in zip(one.rows, cells, strict=True)
     ]
-    return Table(["Model", *(METRICS[name] for name in shown)], lines)
+    return Table(["Model", *(heads[name] for name in shown)], lines)
 
 
 def _measure(name: str, one: FactMeasure | None) -> Entry:

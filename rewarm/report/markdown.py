@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 import yaml
 
 from rewarm.quantities import clock, short
-from rewarm.report import facts, meanings, wording
-from rewarm.report.result import Result, Row
+from rewarm.report import facts, meanings, months, wording
+from rewarm.report.result import Months, Result, Row
 
 
 def markdown(result: Result) -> str:
@@ -17,6 +17,7 @@ def markdown(result: Result) -> str:
     parts = [
         (f"{plain(wording.title(result))}: what the update changed", _head(result)),
         ("Every model on every watched corpus", _matrix(result)),
+        *([("Month by month", _months(result, result.months))] if result.months is not None else []),
         *([("Facts", _facts(result))] if result.facts is not None else []),
         ("Old text against new text", _trade(result)),
         ("While it trained", _curves(result)),
@@ -93,9 +94,20 @@ def _cell(result: Result, row: Row, column: str) -> str:
     return f"{wording.SYMBOLS[cell.verdict]} {change}, {wording.nats(cell.loss)}"
 
 
+def _months(result: Result, held: Months) -> str:
+    lines = [
+        [plain(name), *map(months.cell, cells)]
+        for name, cells in zip(held.names, months.changes(result, held), strict=True)
+    ]
+    about = "Change of loss against the base in percent; rows are models, columns the held-out text of each stage."
+    means = [f"- {name}: {value} ({meaning})" for name, value, meaning in months.summary(held)]
+    table = _table(["Model after", *map(plain, held.names)], lines, numbers=len(held.names))
+    return "\n\n".join([about, table, "\n".join(means)])
+
+
 def _facts(result: Result) -> str:
     assert result.facts is not None  # otherwise there is no such section
-    parts = [*meanings.FACTS]
+    parts = [*meanings.FACTS, meanings.FACT_METRICS]
     for one in result.facts.sets:
         parts += [f"### {plain(one.name)}", plain(facts.about(one)), _entries(facts.known(one))]
         for kind in one.rows[0].cells:

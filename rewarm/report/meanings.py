@@ -24,6 +24,11 @@ FACTS = (
     "base knew, those that the model still knows. Learned: of the changed and new ones that the base did not know, "
     "those that the model knows. Brackets hold the 95% interval (bootstrap over subjects), in percent.",
 )
+FACT_METRICS = (
+    "Nats per byte: how surprising the right answer is, lower is better. Likeliest answer: it is likelier than every "
+    "other answer of its relation. Writes it: what the model writes by itself is an accepted answer. Prefers the new: "
+    "the new answer is likelier than the old one. Writes the old: it gives the old answer instead of the new."
+)
 FUAR = (
     "FUAR (forgotten against updated and acquired): the points lost on unchanged facts for each point won on changed "
     "and new ones. 0: nothing was lost; 1: as much as was won; lower is better. No gain: nothing was won, so there is "

@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from rewarm.quantities import clock, short
-from rewarm.report import fact_figures, facts, figures, meanings, wording
+from rewarm.report import fact_figures, facts, figures, meanings, months, wording
 from rewarm.report.markdown import markdown
 from rewarm.report.result import Column, Result, Row, ShareOf
 from rewarm.types import StorageError
@@ -86,6 +86,8 @@ def html(result: Result) -> str:
         hashes=wording.hashes(result),
         limits=meanings.limits(result),
         **_facts(result),
+        months=_drawn(months.panel(result)),
+        month_means=months.summary(result.months) if result.months is not None else [],
         plan=yaml.safe_dump(result.plan, sort_keys=False, allow_unicode=True, width=100),
     )
 
@@ -175,6 +177,7 @@ def _facts(result: Result) -> dict[str, Any]:
     return {
         "fact_sets": sets,
         "fact_meanings": meanings.FACTS,
+        "metric_meaning": meanings.FACT_METRICS,
         "fact_ratios": facts.ratios(result.facts),
         "fuar_meaning": meanings.FUAR,
     }

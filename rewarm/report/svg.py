@@ -15,12 +15,16 @@ import matplotlib
 from matplotlib.figure import Figure
 
 INK, MUTED, RULE, BETTER = "#010101", "#020202", "#030303", "#040404"
+RAISED = "#050505"
+TONES = {tone: [f"#{place}a000{step}" for step in range(1, 5)] for place, tone in ((1, "better"), (2, "worse"))}
 SERIES = tuple(f"#0{number}0000" for number in range(1, 7))
 _CSS = {
     INK: "currentColor",
     MUTED: "var(--muted)",
     RULE: "var(--rule)",
     BETTER: "var(--better-1)",
+    RAISED: "var(--raised)",
+    **{colour: f"var(--{tone}-{step})" for tone, steps in TONES.items() for step, colour in enumerate(steps, 1)},
     **{colour: f"var(--series-{number})" for number, colour in enumerate(SERIES, 1)},
 }
 STYLE: dict[str, Any] = {

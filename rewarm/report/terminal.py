@@ -10,13 +10,15 @@ from rich.table import Table
 from rich.text import Text
 
 from rewarm.quantities import short
-from rewarm.report import facts, wording
+from rewarm.report import facts, months, wording
 from rewarm.report.part import Verdict
 from rewarm.report.result import Column, Result, Row
 
 # Four intervals of 14 characters beside a name of 14 fill 80 columns.
 _COLUMNS_AT_ONCE = 4
 _WIDTH = 14
+_MONTHS_AT_ONCE = 6
+_MOST_MONTHS = 12
 _STYLES: dict[Verdict, str] = {"better": "bold blue", "worse": "bold dark_orange3", wording.NOISE: "dim", "base": ""}
 
 
@@ -27,12 +29,34 @@ def table(result: Result) -> RenderableType:
     parts: list[RenderableType] = [Text(wording.verdict_sentence(result)), Text()]
     for start in range(0, len(ordered), _COLUMNS_AT_ONCE):
         parts += [_matrix(result, ordered[start : start + _COLUMNS_AT_ONCE]), Text()]
+    parts += _months(result)
     parts += _facts(result)
     legend = Text("Loss per byte against the base, 95% intervals. ")
     legend.append("▼ better", _STYLES["better"]).append("  ")
     legend.append("▲ worse", _STYLES["worse"]).append("  ")
     legend.append("≈ noise", _STYLES[wording.NOISE])
     return Group(*parts, legend)
+
+
+def _months(result: Result) -> list[RenderableType]:
+    """Every stage on the text of every stage, in percent, and the three means; a long stream has the means alone."""
+    held = result.months
+    if held is None:
+        return []
+    cells = months.changes(result, held)
+    count = len(held.names)
+    parts: list[RenderableType] = [Text("Month by month: models down, their stages' text across, percent", "bold")]
+    for start in range(0, count if count <= _MOST_MONTHS else 0, _MONTHS_AT_ONCE):
+        stop = start + _MONTHS_AT_ONCE
+        shown = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+        shown.add_column("after", max_width=_WIDTH, overflow="fold")
+        for name in held.names[start:stop]:
+            shown.add_column(name, justify="right", max_width=10, overflow="fold")
+        for name, row in zip(held.names, cells, strict=True):
+            shown.add_row(name, *map(months.cell, row[start:stop]))
+        parts += [shown, Text()]
+    said = [f"{name.lower()} {value}" for name, value, _ in months.summary(held)]
+    return [*parts, Text(f"Means against the base: {', '.join(said)}."), Text()]
 
 
 def _facts(result: Result) -> list[RenderableType]:

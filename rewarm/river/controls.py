@@ -15,6 +15,7 @@ from rewarm.mixtures import Mixture
 from rewarm.plan import Plan, Stage, from_values
 from rewarm.river.directory import RunDirectory
 from rewarm.river.replaying import path_before, replay_of, replay_weights
+from rewarm.river.stale import probe_sets
 from rewarm.types import UserError
 
 
@@ -136,4 +137,12 @@ def _all_tokens(plan: Plan, stage: Stage) -> int:
 def _alone(plan: Plan, values: dict[str, Any]) -> list[dict[str, Any]]:
     if len(plan.stages) < 2:
         raise UserError("control alone needs a second stage: the first one starts from the base anyway")
-    return [{**stage, "from": "base", "optimizer_state": "reset"} for stage in values["stages"][1:]]
+    return [
+        {**own, "from": "base", "optimizer_state": "reset", "replay": own["replay"] and _as_there(plan, stage, own)}
+        for stage, own in zip(plan.stages[1:], values["stages"][1:], strict=True)
+    ]
+
+
+def _as_there(plan: Plan, stage: Stage, values: dict[str, Any]) -> dict[str, Any]:
+    """A stage's replay that leaves out what it leaves out in the run, where other stages lie before it."""
+    return {**values["replay"], "stale": probe_sets(plan, stage) or False}

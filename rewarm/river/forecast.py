@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,12 +17,14 @@ from rewarm.corpora import Corpus
 from rewarm.models.load import check_length, check_vocabulary, make_model, save_tokenizer
 from rewarm.plan import Plan, Scratch
 from rewarm.retention import Retention
-from rewarm.river import costs, timing
+from rewarm.river import costs, stale, timing
 from rewarm.river.controls import control_plans
 from rewarm.river.costs import Need, Work, disk, memory
 from rewarm.river.directory import PLAN, RunDirectory
+from rewarm.river.facts import tokens_asked
 from rewarm.river.inputs import BEGUN, check_files, prepared_stores, probes_begun_with, used_corpora
 from rewarm.river.legs import LegPlan, last_rates, legs, past
+from rewarm.river.probe_sets import Sets, kept_sets, load_sets
 from rewarm.river.replaying import SELF_CORPUS
 from rewarm.river.sampling import ASSUMED_BYTES_PER_TOKEN, CorpusForecast, counted, look
 from rewarm.river.shapes import base_shape, shapes
@@ -89,11 +91,13 @@ def forecast(plan: Plan, timed: bool = False, added: bool = False) -> Forecast:
     With `timed`, a small model makes a few steps to see how long they take. With `added`, the plan is that of a run
     that has finished but for the stage added to it: corpora are counted in its stores, and only what is left is shown.
     """
-    held = prepared_stores(RunDirectory.of(plan)) if added else {}
-    check_files(plan, held, probes_begun_with(RunDirectory.of(plan).recorded(BEGUN)) if added else ())
+    run = RunDirectory.of(plan)
+    held = prepared_stores(run) if added else {}
+    kept = probes_begun_with(run.recorded(BEGUN)) if added else {}
+    check_files(plan, held, kept)
     if plan.compile is True:
         check_compiler()
-    run = RunDirectory.of(plan)
+    probes = {**kept_sets(run, kept), **load_sets(plan, kept)[0]}
     model, tokenizer = _base(plan, run)
     if tokenizer is not None:
         check_vocabulary(model, tokenizer)
@@ -107,6 +111,10 @@ def forecast(plan: Plan, timed: bool = False, added: bool = False) -> Forecast:
     memory_need, passes = memory(work), activations.described(work.passes, plan)
     # Timing makes the model and its optimizer, which is what does not fit.
     pace = timing.pace(work) if timed and memory_need.fault() is None else None
+    seconds = {} if pace is None else timing.seconds(work, pace, left, _scored_now(plan, held, done))
+    if pace is not None and probes:
+        asked = _tokens_asked(probes, kept, corpora, _models_there(done), sum(len(found) for _, found in left))
+        seconds["facts"] = asked * pace.token * timing.SCORING_SHARE
     return Forecast(
         corpora=corpora,
         legs=[
@@ -117,9 +125,13 @@ def forecast(plan: Plan, timed: bool = False, added: bool = False) -> Forecast:
         ],
         parameters=work.parameters,
         needs=[*disk(work), memory_need],
-        seconds=timing.seconds(work, pace, left, _scored_now(plan, held, done)) if pace is not None else {},
+        seconds=seconds,
         how=pace.how if pace is not None else "",
-        warnings=[*_warnings(plan, corpora, tokenizer), *([passes] if passes else [])],
+        warnings=[
+            *_warnings(plan, corpora, tokenizer),
+            *(stale.warnings(plan, planned[0][1]) if planned else []),
+            *([passes] if passes else []),
+        ],
     )
 
 
@@ -132,8 +144,23 @@ def _scored_now(plan: Plan, held: Mapping[str, Path], done: Mapping[str, Mapping
 
     A joint control is finished and shown, too; of other controls the model to come is.
     """
-    there = 1 + len(done.get("", ())) + len(done.get("joint", ()))
+    there = _models_there(done)
     return {watch.corpus: there for watch in plan.watch if watch.corpus not in held}
+
+
+def _models_there(done: Mapping[str, Mapping[str, Any]]) -> int:
+    return 1 + len(done.get("", ())) + len(done.get("joint", ()))
+
+
+def _tokens_asked(
+    probes: Sets, kept: Container[str], corpora: Sequence[CorpusForecast], there: int, to_come: int
+) -> float:
+    """Tokens of asking every model to come about every set, and those that are there about sets they do not know."""
+    known = [corpus for corpus in corpora if corpus.tokens]
+    tokens = sum(corpus.tokens for corpus in known)
+    per_token = sum(corpus.bytes for corpus in known) / tokens if tokens else ASSUMED_BYTES_PER_TOKEN
+    models = {name: to_come + (0 if name in kept else there) for name in probes}
+    return sum(models[name] * tokens_asked(asked, per_token) for name, asked in probes.items())
 
 
 def _check_methods(model: PreTrainedModel, planned: Sequence[tuple[str, Sequence[LegPlan]]]) -> None:

@@ -129,7 +129,8 @@ def _rows(inputs: Inputs, leg: LegPlan, text: str, count: int) -> Iterator[Batch
     shares = _shares(plan, leg, text)
     seed = seed_of(plan.seed, "retention")
     sources = [
-        Source(name, DocumentStream(inputs.stores[name], inputs.train_documents[name], seed, name)) for name in shares
+        Source(name, DocumentStream(inputs.stores[name], inputs.documents(name, leg.stage), seed, name))
+        for name in shares
     ]
     drawn = draw(Fixed(), shares, count, 1, seed)
     for batches in StageRows(sources, drawn, plan.seq_len, 1).iterate(0):

@@ -16,6 +16,7 @@ from rewarm.plan import Plan, Scratch, TrainTokenizer
 from rewarm.probes import Probe
 from rewarm.river.directory import RunDirectory
 from rewarm.river.probe_sets import changed_sets, keep_sets, kept_sets, load_sets, missing_files
+from rewarm.river.stale_documents import LeftOut
 from rewarm.tokens import tokenizer as tokenizers
 from rewarm.tokens.order import DocumentStream, Indices, held_out, is_held_out, training_documents, watch_documents
 from rewarm.tokens.prepare import Tell, fingerprint, group_key, prepare, silent
@@ -43,14 +44,20 @@ class Inputs:
     notes: list[str] = field(default_factory=list)
     probes: dict[str, list[Probe]] = field(default_factory=dict)
     probe_records: dict[str, dict[str, Any]] = field(default_factory=dict)
+    left_out: dict[tuple[str, str], LeftOut] = field(default_factory=dict)
 
     def trainable_tokens(self, corpus: str) -> int:
         """Tokens of a corpus that may be trained on."""
         return self.stores[corpus].tokens_of(self.train_documents[corpus])
 
-    def stream(self, corpus: str) -> DocumentStream:
-        """The corpus's training documents as an endless shuffled stream."""
-        return DocumentStream(self.stores[corpus], self.train_documents[corpus], self.plan.seed, corpus)
+    def documents(self, corpus: str, stage: str) -> Indices:
+        """The documents of a corpus that a stage may read (N,): its training documents, or what is not out of date."""
+        out = self.left_out.get((stage, corpus))
+        return self.train_documents[corpus] if out is None else out.documents
+
+    def stream(self, corpus: str, stage: str) -> DocumentStream:
+        """These documents as an endless shuffled stream."""
+        return DocumentStream(self.stores[corpus], self.documents(corpus, stage), self.plan.seed, corpus)
 
     def add(self, corpus: str, store: Store) -> None:
         """Takes in one more corpus to train on (the model's own samples), minus what is watched."""

@@ -90,7 +90,7 @@ def legs(
         )
         found[leg.name] = leg
         if leg.name not in made:
-            _check_epochs(plan, stage, leg, corpus_tokens)
+            check_epochs(plan, stage, leg, corpus_tokens)
         by_stage[stage.name] = previous = leg.name
         if stage.release is not None:
             release = _release(plan, stage, leg)
@@ -214,7 +214,8 @@ def _release(plan: Plan, stage: Stage, trunk: LegPlan) -> LegPlan:
     )
 
 
-def _check_epochs(plan: Plan, stage: Stage, leg: LegPlan, corpus_tokens: Callable[[str], int]) -> None:
+def check_epochs(plan: Plan, stage: Stage, leg: LegPlan, corpus_tokens: Callable[[str], int]) -> None:
+    """UserError when a leg goes through a corpus more often than its stage's `max_epochs`."""
     for corpus, share in leg.shares.items():
         if corpus.startswith(SELF_CORPUS):
             continue

@@ -12,6 +12,7 @@ from rewarm.evaluation.intervals import paired_delta
 from rewarm.evaluation.loss import load
 from rewarm.plan import Plan, Scratch
 from rewarm.report.result import Cell, Column, CorpusFacts, Cost, Curve, Probe, Result, Row, ShareOf
+from rewarm.river import stale
 from rewarm.river.directory import RunDirectory
 from rewarm.river.fact_rows import facts_of
 from rewarm.river.inputs import Inputs
@@ -99,6 +100,7 @@ def collect(
         notes=[
             *inputs.notes,
             *remarks(planned),
+            *stale.notes(plan, run, planned),
             *_notes([run, *(control for _, control, _ in controls)]),
             *_held(run),
             *_joint_note(rows),

@@ -18,7 +18,7 @@ from rewarm.models.load import (
     weights_hash,
 )
 from rewarm.plan import Plan
-from rewarm.river import holding
+from rewarm.river import holding, stale
 from rewarm.river.directory import RunDirectory
 from rewarm.river.facts import ask
 from rewarm.river.inputs import Inputs
@@ -88,6 +88,8 @@ def _train_leg(
     model = start_model(inputs, run, planned, leg)
     passes = _passes(plan, run, leg, model)
     add_samples(inputs, run, leg, model, hooks.tell_or_stop)
+    stale.find(inputs, run, [leg], hooks.tell_or_stop)
+    stale.record(inputs, run, leg)
     for method in holding.methods(leg).values():
         method.select(model)
     optimizer = Optimizer(
@@ -127,7 +129,7 @@ def _finish(
         **facts,
         seconds=seconds_of(run.training(leg.name)),
         rows={corpus: int(count) for corpus, count in zip(leg.shares, counts, strict=True)},
-        trainable={corpus: inputs.trainable_tokens(corpus) for corpus in leg.shares},
+        trainable={source.name: source.stream.tokens for source in rows.sources},
         weights_sha256=weights,
     )
 
@@ -177,7 +179,7 @@ def _rows(inputs: Inputs, run: RunDirectory, leg: LegPlan, passes: Passes) -> St
     assert isinstance(leg.mixture, Mixture)
     drawn = draw(leg.mixture, leg.shares, leg.steps, per_step, seed_of(plan.seed, leg.name))
     used = _rows_used(run, leg)
-    sources = [Source(name, inputs.stream(name), used.get(name, 0)) for name in leg.shares]
+    sources = [Source(name, inputs.stream(name, leg.stage), used.get(name, 0)) for name in leg.shares]
     return StageRows(sources, drawn, plan.seq_len, min(per_step, passes.micro_batch_tokens // plan.seq_len))
 
 

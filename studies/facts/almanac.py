@@ -6,9 +6,11 @@ are ours. A document states one fact of one country in four sentences, as a refe
 
 from __future__ import annotations
 
+import hashlib
 import io
 import itertools
 import json
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,10 @@ from typing import Any
 import zstandard
 
 YEARS = ("2017", "2021", "2023", "2025")
+LABELS = ("unchanged", "changed")
+NUMBERS = ("population",)
+"""Relations left out of probes and updates: every country's number changes every year, half of all changes."""
+CONSTANT = 600
 SENTENCES = ("The {r} of {s} is {o}.", "In {s}, the {r} is {o}.", "{s} has as its {r} {o}.", "{o} is the {r} of {s}.")
 
 
@@ -32,31 +38,36 @@ def rows(file: Path) -> Iterator[dict[str, Any]]:
 
 
 def write(data: Path, folder: Path) -> dict[str, Path]:
-    """Writes <year>.jsonl for every year and changes-<year>.jsonl for every later one; the almanacs by year.
+    """Writes the almanac of every year as <year>.jsonl, whose paths it returns, and probes beside them.
 
-    Of a fact that two periods give differently for the year between them, the later period's word counts.
+    `changed-<year>.jsonl` holds what changed up to that year, `constant.jsonl` `CONSTANT` of the facts that never did,
+    drawn by a hash; both without `NUMBERS`. Of a fact that two periods give differently for the year between them, the
+    later period's word counts.
     """
     folder.mkdir(parents=True, exist_ok=True)
     facts: dict[str, dict[tuple[str, str], tuple[str, str]]] = {year: {} for year in YEARS}
+    kinds: dict[tuple[str, str], list[str]] = defaultdict(list)
+    latest: dict[tuple[str, str], dict[str, Any]] = {}
     for old, new in periods():
-        kept = [
-            row
-            for row in rows(data / f"probes/factbook_{old}_{new}.jsonl.zst")
-            if row["label"] in ("unchanged", "changed")
-        ]
+        kept = [row for row in rows(data / f"probes/factbook_{old}_{new}.jsonl.zst") if row["label"] in LABELS]
         for row in kept:
             key = (row["subject"], row["relation"])
             facts[old][key] = (row["subject_old"], row["object_old"])
             facts[new][key] = (row["subject"], row["object"])
-        _write(folder / f"changes-{new}.jsonl", kept)
+            kinds[key].append(row["label"])
+            latest[key] = row
+        changed = [row for row in kept if row["label"] == "changed" and row["relation"] not in NUMBERS]
+        _write(folder / f"changed-{new}.jsonl", changed)
+    never = [key for key, found in kinds.items() if found == ["unchanged"] * 3 and key[1] not in NUMBERS]
+    never.sort(key=lambda key: hashlib.sha256("|".join(key).encode()).digest())
+    _write(folder / "constant.jsonl", [latest[key] for key in sorted(never[:CONSTANT])])
     for year, held in facts.items():
-        _write(
-            folder / f"{year}.jsonl",
-            [
-                {"id": f"{key[0]}:{key[1]}", "title": name, "date": year, "text": _text(name, key[1], answer)}
-                for key, (name, answer) in sorted(held.items())
-            ],
-        )
+        texts = [
+            {"id": f"{key[0]}:{key[1]}", "title": name, "date": year, "text": _text(name, key[1], answer)}
+            for key, (name, answer) in sorted(held.items())
+            if year == YEARS[0] or key[1] not in NUMBERS
+        ]
+        _write(folder / f"{year}.jsonl", texts)
     return {year: folder / f"{year}.jsonl" for year in YEARS}
 
 
@@ -66,4 +77,7 @@ def _text(subject: str, relation: str, answer: str) -> str:
 
 
 def _write(file: Path, found: list[dict[str, Any]]) -> None:
-    file.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in found), encoding="utf-8")
+    """Writes rows, unless the file holds them: what is made of a file goes on only while it is untouched."""
+    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in found)
+    if not file.is_file() or file.read_text(encoding="utf-8") != text:
+        file.write_text(text, encoding="utf-8")

@@ -31,15 +31,14 @@ OLD = ["almanac-2017", "earlier"]
 ARMS: dict[str, dict[str, Any]] = {
     "plain": {},
     "plain, learning rate x0.5": {"factor": 0.5},
-    "plain, learning rate x0.25": {"factor": 0.25},
-    "replay 25%": {"replay": {"from": OLD, "share": 0.25}},
-    "replay 25%, no stale text": {"replay": {"from": OLD, "share": 0.25, "stale": True}},
-    "replay 80%": {"replay": {"from": OLD, "share": 0.8}},
-    "replay 80%, no stale text": {"replay": {"from": OLD, "share": 0.8, "stale": True}},
+    "replay 1:1": {"replay": {"from": OLD, "share": 1, "mode": "additive"}},
+    "replay 1:1, no stale text": {"replay": {"from": OLD, "share": 1, "mode": "additive", "stale": True}},
+    "replay 1:3": {"replay": {"from": OLD, "share": "1/3", "mode": "additive"}},
+    "replay 1:3, no stale text": {"replay": {"from": OLD, "share": "1/3", "mode": "additive", "stale": True}},
 }
-TOKENS = 240_000
-"""Of each update, replay included: with 80 % of replay the new text is still gone through twice."""
-RATE = 5e-4
+TOKENS = 280_000
+"""New ones of each update, some ten passes; replay comes on top, so that every arm reads the new text equally often."""
+RATE = 1e-3
 COMMON = {"seq_len": 256, "precision": "bf16", "compile": False, "eval_tokens": 25_000}
 
 
@@ -99,11 +98,8 @@ def arm_plan(data: Path, output: Path, name: str, seed: int) -> Plan:
         "replay": options.get("replay"),
     }
     corpora = {year: {"path": str(text / f"diff-{year}/diff.jsonl.zst"), "id_field": "id"} for year in years}
-    probes = {}
-    for year in years:
-        file = {"path": str(text / f"changes-{year}.jsonl"), "stage": year}
-        probes[year] = {**file, "without_relations": ["population"]}
-        probes[f"population-{year}"] = {**file, "relations": ["population"]}
+    probes: dict[str, Any] = {"constant": str(text / "constant.jsonl")}
+    probes |= {f"changed-{year}": {"path": str(text / f"changed-{year}.jsonl"), "stage": year} for year in years}
     return from_values(
         {
             "base": str(output / "base" / "stage-1-almanac"),

@@ -13,7 +13,17 @@ import typer
 
 from rewarm.cli import build
 
-COMMANDS: dict[str, Any] = typer.main.get_command(build()).commands  # type: ignore[attr-defined]
+
+def verbs(group: Any, before: str = "") -> dict[str, Any]:
+    """Every verb by its words, those of groups among them."""
+    found: dict[str, Any] = {}
+    for name, command in group.commands.items():
+        inner = verbs(command, f"{before}{name} ") if hasattr(command, "commands") else {f"{before}{name}": command}
+        found |= inner
+    return found
+
+
+COMMANDS = verbs(typer.main.get_command(build()))
 HEAVY = ("torch", "transformers", "pydantic", "numpy", "yaml", "rich", "pyarrow", "matplotlib")
 
 by_verb = pytest.mark.parametrize("name", list(COMMANDS))
@@ -25,8 +35,8 @@ def options(name: str) -> set[str]:
 
 def test_every_file_with_a_register_function_is_a_verb() -> None:
     assert set(COMMANDS) == {
-        "check", "compare", "demo", "evaluate", "gate", "init", "merge", "methods", "prepare", "probe", "report", "run",
-        "status",
+        "add-stage", "check", "compare", "demo", "evaluate", "gate", "init", "merge", "methods", "prepare", "probe",
+        "report", "run", "status", "corpus diff", "corpus probes", "corpus split",
     }  # fmt: skip
 
 
@@ -37,13 +47,13 @@ def test_every_verb_answers_as_json_and_shows_tracebacks_on_request(name: str) -
 
 @by_verb
 def test_every_verb_that_writes_has_a_dry_run(name: str) -> None:
-    writes = {"init", "merge", "prepare", "probe", "run", "report", "compare", "demo"}
-    assert ("--dry-run" in options(name)) == (name in writes)
+    writes = {"add-stage", "init", "merge", "prepare", "probe", "run", "report", "compare", "demo"}
+    assert ("--dry-run" in options(name)) == (name in writes or name.startswith("corpus "))
 
 
 @by_verb
 def test_every_verb_explains_itself(name: str, cli: Any) -> None:
-    called = cli(name, "--help")
+    called = cli(*name.split(), "--help")
     assert called.code == 0
     assert called.out.startswith(f"Usage: rewarm {name} ")
     assert all(parameter.help for parameter in COMMANDS[name].params)
@@ -51,21 +61,22 @@ def test_every_verb_explains_itself(name: str, cli: Any) -> None:
 
 @by_verb
 def test_the_list_of_verbs_shows_a_whole_sentence_for_each(name: str, cli: Any) -> None:
-    line = next(line for line in cli("--help").out.splitlines() if line.split()[:1] == [name])
+    *group, word = name.split()
+    line = next(line for line in cli(*group, "--help").out.splitlines() if line.split()[:1] == [word])
     assert line.endswith(".")
     assert not line.endswith("...")
 
 
 @by_verb
 def test_an_unknown_option_names_the_nearest_one(name: str, cli: Any) -> None:
-    called = cli(name, "--jsn")
+    called = cli(*name.split(), "--jsn")
     assert called.code == 3
     assert called.err.startswith(f"rewarm: rewarm {name} has no option --jsn. Did you mean '--json'")
 
 
 @by_verb
 def test_a_usage_error_is_one_object_with_json(name: str, cli: Any) -> None:
-    called = cli(name, "--json", "--no-such-option")
+    called = cli(*name.split(), "--json", "--no-such-option")
     assert called.code == 3
     assert called.json().keys() == {"error", "exit_code"}
     assert called.json()["exit_code"] == 3
@@ -75,7 +86,7 @@ def test_a_usage_error_is_one_object_with_json(name: str, cli: Any) -> None:
 def test_an_unknown_verb_names_the_nearest_one(cli: Any) -> None:
     called = cli("stauts", "runs/x")
     assert (called.code, called.err) == (3, "rewarm: there is no verb 'stauts'. Did you mean 'status'?\n")
-    assert "Allowed: check, compare" in cli("frobnicate").err
+    assert "Allowed: add-stage, check, compare" in cli("frobnicate").err
 
 
 def test_a_missing_argument_is_wrong_input(cli: Any) -> None:

@@ -110,3 +110,34 @@ def test_x_delta_needs_the_same_tasks() -> None:
         matrix.x_delta({"web": 1.0}, {"books": 1.0})
     with pytest.raises(UserError, match="at least one"):
         matrix.x_delta({}, {})
+
+
+# Rows are the models after months 1 to 3; the reference is 2.0, 3.0, 4.0.
+MONTHS: list[list[float | None]] = [
+    [1.5, 3.25, 4.5],
+    [1.75, 2.0, 4.0],
+    [2.5, 2.75, 3.0],
+]
+
+
+def test_backward_in_month_and_forward_are_differences_to_the_reference() -> None:
+    found = matrix.months_summary(MONTHS, [2.0, 3.0, 4.0])
+    # j < i: 1.75 - 2, 2.5 - 2, 2.75 - 3; T(T-1)/2 = 3 cells.
+    assert found.backward == pytest.approx((-0.25 + 0.5 - 0.25) / 3)
+    # j = i: 1.5 - 2, 2 - 3, 3 - 4.
+    assert found.in_month == pytest.approx((-0.5 - 1.0 - 1.0) / 3)
+    # j > i: 3.25 - 3, 4.5 - 4, 4 - 4. Above 0: worse than the reference.
+    assert found.forward == pytest.approx((0.25 + 0.5 + 0.0) / 3)
+    assert found.cells == (3, 3, 3)
+
+
+def test_cells_that_were_not_scored_are_no_part_of_the_means() -> None:
+    found = matrix.months_summary([[1.5, None, 4.5], MONTHS[1], [None, None, 3.0]], [2.0, 3.0, 4.0])
+    assert found == matrix.MonthsSummary(-0.25, pytest.approx((-0.5 - 1.0 - 1.0) / 3), 0.25, (1, 3, 2))
+    assert matrix.months_summary([[1.5]], [2.0]) == matrix.MonthsSummary(None, -0.5, None, (0, 1, 0))
+
+
+@pytest.mark.parametrize(("losses", "reference"), [([[1.0, 2.0]], [1.0]), ([[1.0]], [1.0, 2.0]), ([], [])])
+def test_months_need_a_square_and_a_reference_each(losses: list[list[float | None]], reference: list[float]) -> None:
+    with pytest.raises(UserError, match="one row and one column each and one reference"):
+        matrix.months_summary(losses, reference)

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from rewarm.report.part import Verdict
+from rewarm.report.fact_parts import (
+    FactCell,
+    FactMeasure,
+    FactRatio,
+    FactRow,
+    Facts,
+    FactSet,
+    FactShare,
+    FactTotal,
+)
+from rewarm.report.part import RowKind, Verdict
 from rewarm.report.result import (
     Cell,
     Column,
@@ -166,6 +176,84 @@ def normal() -> Result:
         machine={"torch": "2.13.0", "device": "NVIDIA H100"},
         notes=["Stage 'code-stage' skipped 2 steps whose gradients were not finite."],
     )  # fmt: skip
+
+
+# Of 1,409 unchanged facts the base knows 1,000, of 474 changed ones 44: kept, learned, written, old answers written.
+FACTS: dict[str, tuple[RowKind, float, float, float, float]] = {
+    "base": ("base", 1.0, 0.0, 0.09, 0.60),
+    "papers-stage": ("stage", 0.95, 0.10, 0.10, 0.55),
+    "code-stage": ("stage", 0.91, 0.62, 0.55, 0.08),
+    "new-only": ("control", 0.70, 0.65, 0.58, 0.05),
+}
+
+
+def fact_share(value: float, facts: int) -> FactShare:
+    return FactShare(value=value, low=value - 0.03, high=value + 0.03, facts=facts)
+
+
+def fact_measure(value: float, before: float, higher: bool = True) -> FactMeasure:
+    delta = value - before
+    verdict: Verdict = (
+        "base" if not delta else NOISE if abs(delta) < 0.04 else "better" if (delta > 0) == higher else "worse"
+    )
+    return FactMeasure(value=value, probes=474, delta=delta, low=delta - 0.04, high=delta + 0.04, verdict=verdict)
+
+
+def fact_row(name: str) -> FactRow:
+    row, kept, learned, exact, stale = FACTS[name]
+    written, old = FACTS["base"][3:]
+    return FactRow(
+        name=name,
+        row=row,
+        cells={
+            "unchanged": FactCell(
+                facts=1409,
+                known=kept * 1000 / 1409,
+                held=fact_share(kept, 1000),
+                measures={"exact": fact_measure(0.7 * kept, 0.7)},
+                apart={"exact": 0.98 * kept},
+            ),
+            "changed": FactCell(
+                facts=474,
+                known=(44 + 430 * learned) / 474,
+                held=fact_share(learned, 430),
+                measures={"exact": fact_measure(exact, written), "stale": fact_measure(stale, old, higher=False)},
+                apart={"exact": learned},
+            ),
+        },
+    )
+
+
+def fact_total(name: str) -> FactTotal:
+    row, kept, learned, *_ = FACTS[name]
+    lost, gained = 0.7 * (1 - kept), learned
+    ratio = FactRatio(
+        value=lost / gained if gained else None,
+        vacuous=gained < 0.05,
+        lost=lost,
+        gained=gained,
+        invariant=[(0.7, 0.7 * kept)],
+        updated=[(0.09, 0.09 + learned)],
+        new=[None],
+    )
+    held = {"unchanged": fact_share(kept, 1000), "changed": fact_share(learned, 430)}
+    along = {"exact": ratio} if name == "code-stage" else {}
+    return FactTotal(name=name, row=row, held=held, ratios={"exact": ratio, "rank_1": ratio}, along=along)
+
+
+@pytest.fixture
+def with_facts(normal: Result) -> Result:
+    """The normal run, with a set of probes for its second stage."""
+    one = FactSet(
+        name="changes-2021",
+        stage="code-stage",
+        base_knows={"unchanged": 1000, "changed": 44},
+        again=3,
+        left_out={"label reworded": 39},
+        bad_rows={"no answer": 1},
+        rows=[fact_row(name) for name in FACTS],
+    )
+    return normal.model_copy(update={"facts": Facts(sets=[one], totals=[fact_total(name) for name in FACTS])})
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ def load(page: Path, profile: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([CHROMIUM, *options, page.as_uri()], capture_output=True, text=True, timeout=90, check=True)
 
 
-@pytest.mark.parametrize("which", ["normal", "minimal"])
+@pytest.mark.parametrize("which", ["normal", "minimal", "with_facts"])
 def test_every_part_is_in_the_document(which: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     found = load(write(request.getfixturevalue(which), tmp_path / "run"), tmp_path / "profile")
     assert [part for part in PARTS if f'<section id="{part}"' not in found.stdout] == []

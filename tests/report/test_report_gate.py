@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from rewarm.report.gate import check
+from rewarm.report.gate import FactLimits, check
 from rewarm.report.result import Result
 from rewarm.report.wording import columns
 from rewarm.types import UserError
@@ -96,3 +96,41 @@ def test_a_corpus_without_a_score_is_refused(normal: Result) -> None:
 def test_criteria_are_checked(normal: Result, criteria: dict[str, float]) -> None:
     with pytest.raises(UserError, match=r"2% or 0\.02"):
         check(normal, **criteria)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("limits", "strict", "passed"),
+    [
+        (FactLimits(max_lost=0.10), False, True),
+        (FactLimits(max_lost=0.10), True, False),
+        (FactLimits(max_lost=0.12), True, True),
+        (FactLimits(max_lost=0.08), False, False),
+        (FactLimits(min_learned=0.60), False, True),
+        (FactLimits(min_learned=0.60), True, False),
+        (FactLimits(min_learned=0.59), True, True),
+        (FactLimits(min_learned=0.63), False, False),
+        (FactLimits(max_lost=0.10, min_learned=0.63), False, False),
+    ],
+)
+def test_facts_lost_and_learned(with_facts: Result, limits: FactLimits, strict: bool, passed: bool) -> None:
+    """The final model lost 9 [6, 12] % of what the base knew, and learned 62 [59, 65] % of what it did not."""
+    assert check(with_facts, strict=strict, facts=limits).passed is passed
+
+
+def test_facts_are_told_with_their_counts(with_facts: Result) -> None:
+    outcome = check(with_facts, max_forget=0.025, facts=FactLimits(0.1, 0.7))
+    assert outcome.sentences[2:] == (
+        "pass: lost of unchanged facts of changes-2021: 9.0% [6.0, 12.0] of 1,000, allowed 10.0% or less; the point "
+        "estimate passes, but the interval does not prove it.",
+        "fail: learned of changed facts of changes-2021: 62.0% [59.0, 65.0] of 430, required 70.0% or more.",
+    )
+    assert not outcome.passed
+
+
+def test_limits_without_facts_or_beyond_a_share_are_refused(normal: Result, with_facts: Result) -> None:
+    with pytest.raises(UserError, match="no probe of the run asks unchanged facts"):
+        check(normal, facts=FactLimits(max_lost=0.1))
+    with pytest.raises(UserError, match="no probe of the run asks changed or new facts"):
+        check(normal, facts=FactLimits(min_learned=0.1))
+    with pytest.raises(UserError, match=r"max_facts_lost 1\.5 must be from 0 to 1"):
+        check(with_facts, facts=FactLimits(max_lost=1.5))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -112,4 +113,56 @@ def stream(values_in: MakeValues, tmp_path_factory: pytest.TempPathFactory) -> t
          "release": {"tokens": 512}},
     ]  # fmt: skip
     values = values_in(root, stages, controls=["base", "new-only", "joint", "same-data", "alone"])
+    return root, run(from_values(values))
+
+
+def fact_rows(first: int) -> list[dict[str, Any]]:
+    """Fourteen facts about invented towns, of every kind; with `first` 2, the town `t1` has changed its mayor again."""
+    names = ("bake", "lomi", "nura", "seti", "vozu", "shike", "trami", "kelo", "mira", "nuse", "tivo", "zuba", "rali")
+    kinds = ["unchanged"] * 6 + ["changed"] * 4 + ["new"] * 2 + ["deleted"]
+    rows: list[dict[str, Any]] = []
+    for number, (kind, answer) in enumerate(zip(kinds, names, strict=True)):
+        row = {"id": f"{first}-{number}", "subject": f"t{first}{number}", "relation": "mayor", "label": kind}
+        row |= {} if kind == "deleted" else {"object": answer}
+        row |= {"object_old": f"{answer} ke"} if kind in ("changed", "deleted") else {}
+        rows.append(row | {"prompt": f"{answer} lo mi {first}{number} is", "suffix": "."})
+    if first == 2:
+        rows[6]["subject"] = "t11"
+    return [*rows, {**rows[0], "id": f"{first}-x", "subject": "t", "label": "damaged"}]
+
+
+@pytest.fixture(scope="session")
+def write_probes() -> Callable[[Path, int], Path]:
+    """A function: file, 1 or 2 -> the file with the first or second set of probes."""
+
+    def write(file: Path, first: int) -> Path:
+        file.write_text("".join(json.dumps(row) + "\n" for row in fact_rows(first)), encoding="utf-8")
+        return file
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def asking(values_in: MakeValues, write_probes: Callable[[Path, int], Path]) -> MakeValues:
+    """A function: run directory, **changes -> values of a plan of two stages that each have a set of probes."""
+
+    def make(root: Path, **changes: Any) -> dict[str, Any]:
+        root.parent.mkdir(parents=True, exist_ok=True)
+        own = [{"name": "law", "data": "law", "replay": REPLAY}, {"name": "code", "data": "code"}]
+        stages = changes.pop("stages", own)
+        sets = {
+            name: {"path": str(write_probes(root.parent / f"{name}.jsonl", number)), "stage": stage}
+            for number, (name, stage) in enumerate((("laws", "law"), ("codes", "code")), start=1)
+        }
+        return values_in(root, stages, **{"probes": sets, "eval_every": 0} | changes)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def asked(asking: MakeValues, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
+    """Directory and result of a finished run of two stages with probes, a release and two controls. Read only."""
+    root = tmp_path_factory.mktemp("asked") / "run"
+    values = asking(root, controls=["new-only", "joint"])
+    values["stages"][1]["release"] = {"tokens": 512}
     return root, run(from_values(values))

@@ -161,3 +161,15 @@ def test_all_the_passes_that_are_allowed_are_allowed(planned: Callable[..., list
     """One pass over 4000 tokens is 15.6 steps, and 16 whole ones are 4096 tokens."""
     (leg,) = planned({"name": "a", "data": "law", "tokens": None, "epochs": 1, "max_epochs": 1})
     assert leg.steps == 16
+
+
+def test_finished_legs_keep_the_steps_that_they_made(make_values: MakeValues) -> None:
+    """4,000 tokens of law are 15.6 steps; the stage made 17 of them before copies of watched text were left out. The
+    next stage's schedule knows of 17, and `max_epochs` is no matter of what is done."""
+    stages: list[dict[str, Any]] = [
+        {"name": "a", "data": "law", "tokens": None, "epochs": 1.0, "max_epochs": 1.0}, {"name": "b", "data": "code"},
+    ]  # fmt: skip
+    plan = from_values(make_values(stages))
+    assert [(leg.steps, leg.past_steps) for leg in legs(plan, HELD.__getitem__)] == [(16, 0), (8, 16)]
+    found = legs(plan, {**HELD, "law": 3_000}.__getitem__, {"stage-1-a": 17})
+    assert [(leg.steps, leg.past_steps) for leg in found] == [(17, 0), (8, 17)]

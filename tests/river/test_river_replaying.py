@@ -102,6 +102,13 @@ def test_additive_replay_comes_on_top_however_many_sources_it_has() -> None:
     assert planned[2].shares == pytest.approx({"july": 2 / 3, "may": 1 / 6, "june": 1 / 6})
 
 
+def test_additive_replay_may_be_more_than_the_new_text() -> None:
+    """Four old tokens for each new one: 6400 new ones and 25600 old ones are 50 steps of 640."""
+    june = legs(stream({"from": "earlier", "share": 4, "mode": "additive"}), lambda corpus: 100_000)[1]
+    assert june.steps == 50
+    assert june.shares == pytest.approx({"june": 0.2, "may": 0.8})
+
+
 def test_a_mixture_that_replays_by_itself_takes_one_source() -> None:
     plan = stream({"from": ["old", "earlier"]}, june={"mixture": "mix-review"})
     stage = plan.stages[1]
