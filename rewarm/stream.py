@@ -119,7 +119,7 @@ def grown(
     given = {"corpus": _options_for(path, values["corpora"][before]), **template}
     for key, value in changes.items():
         _put(given, key, value)
-    date, stream = date_in(path) or date_in(os.path.dirname(path.rstrip("/"))), _stream_of(last)
+    date, stream = date_in(path), _stream_of(last)
     dated = last["date"] is not None and name is None
     if dated and date is None:
         raise Faults([("name", f"'{path}' has no date in its name, which names the stages of this run: give one")])
@@ -195,8 +195,10 @@ def stage_name(stream: str | None, key: str) -> str:
 
 
 def date_in(path: str) -> str | None:
-    """The last date in the name of a file or folder, as 2021, 2021-09 or 2021-09-14; None when there is none."""
-    found = list(_DATE.finditer(os.path.basename(path.rstrip("/"))))
+    """The last date in the name of a file or folder, as 2021, 2021-09 or 2021-09-14, or else in that of the folder it
+    lies in (`2021-09/diff.jsonl`); None when there is none."""
+    folder, name = os.path.split(path.rstrip("/"))
+    found = list(_DATE.finditer(name)) or list(_DATE.finditer(os.path.basename(folder)))
     return "-".join(part for part in found[-1].groups() if part) if found else None
 
 

@@ -20,6 +20,7 @@ from rewarm.types import BadRows
 
 MEMORY = 64_000_000
 LEVEL = 3
+MOST_WAITS = 256
 SUFFIX = ".jsonl.zst"
 NOTE = "note.json"
 
@@ -43,6 +44,8 @@ class PeriodFiles:
     _held: dict[str, int] = field(default_factory=dict)
     _bytes: int = 0
     _unsynced: set[str] = field(default_factory=set)
+    # Making one costs as much as packing some hundred rows.
+    _packer: zstandard.ZstdCompressor = field(default_factory=lambda: zstandard.ZstdCompressor(level=LEVEL))
 
     def __post_init__(self) -> None:
         """Goes on from the last note, if there is one."""
@@ -84,10 +87,7 @@ class PeriodFiles:
         """Writes everything that waits, has it on the disk, and notes that the first `rows` rows are."""
         for period in [*self._held]:
             self._append(period)
-        for period in self._unsynced:
-            with self.file(period).open("rb") as file:
-                os.fsync(file.fileno())
-        self._unsynced.clear()
+        self._wait_for_the_disk()
         self.noted, self.bad, self.whole = rows, bad, whole
         value = {
             "about": self.about, "noted": rows, "whole": whole, "counts": self.counts, "sizes": self._sizes,
@@ -95,8 +95,18 @@ class PeriodFiles:
         }  # fmt: skip
         write_json(self.folder / NOTE, value)
 
+    def _wait_for_the_disk(self) -> None:
+        """One wait for everything costs less than thousands of waits of some milliseconds each."""
+        if len(self._unsynced) > MOST_WAITS:
+            os.sync()
+            self._unsynced.clear()
+        for period in self._unsynced:
+            with self.file(period).open("rb") as file:
+                os.fsync(file.fileno())
+        self._unsynced.clear()
+
     def _append(self, period: str) -> None:
-        packed = zstandard.ZstdCompressor(level=LEVEL).compress(b"\n".join([*self._waiting.pop(period), b""]))
+        packed = self._packer.compress(b"\n".join([*self._waiting.pop(period), b""]))
         with self.file(period).open("ab") as file:
             file.write(packed)
         self._bytes -= self._held.pop(period)

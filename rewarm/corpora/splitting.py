@@ -101,7 +101,8 @@ class Split:
         lines: list[bytes] = []
         periods: dict[str, None] = {}
         size, ended = 0, True
-        for row in reading.rows():
+        rows = reading.rows()  # kept, because with it the file is closed that says how far it was read
+        for row in rows:
             lines.append(row.line)
             periods[row.period] = None
             size += len(row.line)

@@ -1,7 +1,8 @@
-"""The invented world as a wiki: dated snapshots of its pages and facts, and what rewarm makes of two of them.
+"""The invented world as a wiki: snapshots of its pages and facts, and what rewarm makes of two of them.
 
-A page says the same of the same subjects in every snapshot, in the same words; only what changed reads otherwise. The
-differences and probes come from the package's own `corpus diff` and `corpus probes`.
+Only towns, houses and roads have pages, so that a model of a million parameters can learn all of it in a minute. A page
+says the same of the same subjects in every snapshot, in the same words; only what changed reads otherwise. Differences
+and probes are made by the package's own `corpus diff` and `corpus probes`.
 """
 
 from __future__ import annotations
@@ -19,25 +20,36 @@ from rewarm.facts.naming import snapshot_of
 from rewarm.probes.alignment import diff_pages, unchanged_pages
 from rewarm.probes.asking import OBJECT, SUBJECT, Templates
 from rewarm.probes.building import Building, build
-from rewarm.recipes.demo_facts import RELATIONS, Fact, documents, statements, world
+from rewarm.recipes.demo_facts import RELATIONS, Fact, documents, names, statements, world
 from rewarm.recipes.demo_text import write_bytes, write_rows
 from rewarm.tokens.prepare import Tell
 from rewarm.types import Document
 
-PAGES = 1500
+PAGES = 700
+KINDS = ("town", "house", "road")
+YEARS = 2
+"""Years of the world from one snapshot to the next: then a quarter of the facts has changed, which is enough to see."""
 _SENTENCE_END = re.compile(r"(?<=\.) ")
 Stop = Callable[[], bool]
 
 
-def pages(year: int, count: int = PAGES, without: Collection[str] = ()) -> list[Document]:
-    """The wiki's pages as they read in a year: the same ids, subjects and wordings in every year.
+def subjects(kinds: Collection[str] = KINDS) -> list[str]:
+    """What the wiki has pages of."""
+    lists = names(0)
+    return [subject for kind in kinds for subject in lists[kind]]
 
-    Facts of the subjects in `without` are on no page. `meta` is that of `documents`.
-    """
-    first, now = world(), world(year=year)
-    becomes = dict(zip(first, now, strict=True))
-    told = [fact for fact in first if fact.subject not in without]
-    return [_rewritten(page, becomes) for page in documents(told, count=count)]
+
+def facts(snapshot: int, about: Collection[str]) -> list[Fact]:
+    """The facts about some subjects that hold in a snapshot, counted from 1; fact `i` keeps its relation."""
+    return [fact for fact in world(year=1 + YEARS * (snapshot - 1)) if fact.subject in about]
+
+
+def pages(snapshot: int, about: Collection[str], count: int = PAGES) -> list[Document]:
+    """The wiki's pages as they read in a snapshot: the same ids, subjects and wordings in each. `meta` is that of
+    `documents`."""
+    first = facts(1, about)
+    becomes = dict(zip(first, facts(snapshot, about), strict=True))
+    return [_rewritten(page, becomes) for page in documents(first, count=count)]
 
 
 def _rewritten(page: Document, becomes: Mapping[Fact, Fact]) -> Document:
@@ -45,11 +57,6 @@ def _rewritten(page: Document, becomes: Mapping[Fact, Fact]) -> Document:
     sentences = zip(_SENTENCE_END.split(page.text), stated, strict=True)
     text = " ".join(statements(becomes[fact])[statements(fact).index(sentence)] for sentence, fact in sentences)
     return Document(page.id, text, page.place, {**page.meta, "facts": tuple(becomes[fact] for fact in stated)})
-
-
-def facts(year: int, without: Collection[str] = ()) -> list[Fact]:
-    """The facts that hold in a year, but for those of the subjects in `without`."""
-    return [fact for fact in world(year=year) if fact.subject not in without]
 
 
 def write_templates(path: Path) -> Path:

@@ -15,6 +15,7 @@ from typing import Any
 
 from rewarm.plan import Plan, from_values
 from rewarm.report.result import Result
+from rewarm.river import stale
 from rewarm.river.controls import control_plans
 from rewarm.river.directory import ADDED, PLAN, RunDirectory, changes
 from rewarm.river.inputs import Inputs, add_inputs, record_inputs, stores_begun_with
@@ -99,8 +100,9 @@ def add_stage(root: Path, addition: Addition, hooks: Hooks | None = None, comman
         plan, run = found.plan, found.run
         inputs = add_inputs(plan, run, hooks.tell_or_stop)
         _refuse_same_text(inputs, plan)
-        for own, directory in [(plan, run), *((other, run.control(word)) for word, other in found.controls.items())]:
-            legs(own, inputs.trainable_tokens, directory.steps_made())
+        runs = [(plan, run), *((other, run.control(word)) for word, other in found.controls.items())]
+        every = [(own, where, legs(own, inputs.trainable_tokens, where.steps_made())) for own, where in runs]
+        stale.find_all(inputs, every, hooks.tell_or_stop)
         if not found.begun:
             _record(found, inputs, command)
         return carry_out(inputs, run, found.controls, hooks, command, added=True)

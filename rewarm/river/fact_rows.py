@@ -31,6 +31,7 @@ RATIO_METRICS = ("exact", "rank_1")
 """FUAR by what a model writes, as published, and by rank, for models too small to write an answer."""
 Mask = NDArray[np.bool_]
 Scores = Mapping[str, FactScores]
+Controls = Sequence[tuple[str, RunDirectory, Sequence[LegPlan]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,14 +93,19 @@ def facts_of(
     plan: Plan,
     run: RunDirectory,
     planned: Sequence[LegPlan],
-    controls: Sequence[tuple[str, RunDirectory, Sequence[LegPlan]]],
+    controls: Controls,
+    names: Mapping[str, str],
 ) -> Facts | None:
-    """What a run has found about facts so far; None when it asks about none, or its base has not been asked."""
+    """What a run has found about facts so far; None when it asks about none, or its base has not been asked.
+
+    `names` has the name that each finished control goes by.
+    """
     base = answered(run, BASE, plan.probes)
     if not base:
         return None
     stream = Stream(base, {name: plan.probes[name].stage for name in base})
-    models = _models(plan, run, planned, controls, stream)
+    named = [(names[word], directory, legs) for word, directory, legs in controls if word in names]
+    models = _models(plan, run, planned, named, stream)
     end = models[0].path
     counts = probes_begun_with(run.recorded(BEGUN))
     return Facts(
@@ -118,13 +124,9 @@ def facts_of_another(plan: Plan, base: Scores, name: str, scores: Scores) -> lis
 
 
 def _models(
-    plan: Plan,
-    run: RunDirectory,
-    planned: Sequence[LegPlan],
-    controls: Sequence[tuple[str, RunDirectory, Sequence[LegPlan]]],
-    stream: Stream,
+    plan: Plan, run: RunDirectory, planned: Sequence[LegPlan], controls: Controls, stream: Stream
 ) -> list[_Model]:
-    """The base, every finished leg, and each finished control's last stage. The base and the controls are held against
+    """The base, every finished leg, and each control's last stage. The base and the controls are held against
     everything that the main run comes to see."""
     paths = {stage.name: tuple(one.name for one in (*path_before(plan, stage), stage)) for stage in plan.stages}
     end = paths[plan.stages[-1].name]
@@ -133,10 +135,9 @@ def _models(
     for leg in (leg for leg in planned if leg.name in finished):
         row: RowKind = "stage" if leg.kind == "stage" else "release"
         found.append(_Model(leg.name, row, paths[leg.stage], answered(run, leg.name, stream.base)))
-    for word, directory, legs in controls:
-        if directory.finished().keys() >= {leg.name for leg in legs}:
-            last = [leg for leg in legs if leg.kind == "stage"][-1]
-            found.append(_Model(word, "control", end, answered(directory, last.name, stream.base)))
+    for name, directory, legs in controls:
+        last = [leg for leg in legs if leg.kind == "stage"][-1]
+        found.append(_Model(name, "control", end, answered(directory, last.name, stream.base)))
     return [model for model in found if model.scores]
 
 

@@ -60,8 +60,7 @@ def collect(
     """
     base = scored(run, BASE, inputs.watch_documents)
     own = {leg.name: scored(run, leg.name, base) for leg in planned if leg.name in run.finished()}
-    rows = [row(BASE, BASE, base, base)]
-    rows += _stage_rows(plan, planned, own, base)
+    rows = [row(BASE, BASE, base, base), *_stage_rows(plan, planned, own, base)]
     done = all(leg.name in run.finished() for leg in planned)
     parts = _LegParts()
     parts.add(plan, run, planned, "", facts)
@@ -97,20 +96,18 @@ def collect(
         costs=parts.costs,
         hashes={"weights base": facts["base_sha256"], **_hashes(run, inputs, planned)},
         machine=facts["machine"],
-        notes=[
-            *inputs.notes,
-            *remarks(planned),
-            *stale.notes(plan, run, planned),
-            *_notes([run, *(control for _, control, _ in controls)]),
-            *_held(run),
-            *_joint_note(rows),
-        ],
-        facts=facts_of(plan, run, planned, controls),
+        notes=[*inputs.notes, *stale.notes(plan, run, planned), *_notes(run, planned, controls), *_joint_note(rows)],
+        facts=facts_of(plan, run, planned, controls, {one.control: one.name for one in rows if one.control}),
     )
 
 
-def _notes(directories: Sequence[RunDirectory]) -> list[str]:
-    return [entry["text"] for found in directories for entry in found.ledger() if entry["event"] == "note"]
+def _notes(
+    run: RunDirectory, planned: Sequence[LegPlan], controls: Sequence[tuple[str, RunDirectory, Sequence[LegPlan]]]
+) -> list[str]:
+    """What a reader should know of the legs as they are planned, and as they went."""
+    directories = [run, *(control for _, control, _ in controls)]
+    told = [entry["text"] for found in directories for entry in found.ledger() if entry["event"] == "note"]
+    return [*remarks(planned), *told, *_held(run)]
 
 
 def _held(run: RunDirectory) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -62,7 +61,8 @@ def carry_out(
     plan = inputs.plan
     planned = legs(plan, inputs.trainable_tokens, directory.steps_made())
     controls = _controls(plans, directory, inputs)
-    _find_stale(inputs, directory, planned, controls, plans, hooks)
+    every = [(plan, directory, planned), *((plans[word], run, own) for word, run, own in controls)]
+    stale.find_all(inputs, every, hooks.tell_or_stop)
     _measure_base(plan, directory, inputs, hooks)
     _measure_machine(plan, directory)
     _record_steps(directory, planned, controls)
@@ -97,18 +97,6 @@ def _controls(plans: Mapping[str, Plan], directory: RunDirectory, inputs: Inputs
         (word, runs[word], legs(other, inputs.trainable_tokens, runs[word].steps_made()))
         for word, other in plans.items()
     ]
-
-
-def _find_stale(
-    inputs: Inputs, directory: RunDirectory, planned: list[LegPlan], controls: Controls, plans: Mapping[str, Plan],
-    hooks: Hooks,
-) -> None:  # fmt: skip
-    """Looks for what no leg should replay before anything is trained or recorded: it takes long, and may be refused."""
-    every = [(inputs, directory, planned)]
-    every += [(dataclasses.replace(inputs, plan=plans[word], left_out={}), run, own) for word, run, own in controls]
-    for read, run, own in every:
-        finished = run.finished()
-        stale.find(read, run, [leg for leg in own if leg.name not in finished], hooks.tell_or_stop)
 
 
 def _record_steps(directory: RunDirectory, planned: list[LegPlan], controls: Controls) -> None:

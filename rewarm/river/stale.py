@@ -5,8 +5,9 @@ Nothing but replay is filtered: a corpus that the stage learns as well is replay
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,6 +59,20 @@ def filtered(plan: Plan, leg: LegPlan) -> list[str]:
         return []
     learned = {portion.corpus for portion in stage.data}
     return [corpus for corpus in leg.replayed if corpus not in learned]
+
+
+def find_all(
+    inputs: Inputs, every: Iterable[tuple[Plan, RunDirectory, Sequence[LegPlan]]], tell: Tell = silent
+) -> None:
+    """`find` for what has not finished of a run and of its controls, each with its plan.
+
+    It takes long and may be refused, so it comes before anything is trained or recorded. What controls leave out is
+    kept on disk only, for when their turn comes.
+    """
+    for plan, run, planned in every:
+        own = inputs if plan is inputs.plan else dataclasses.replace(inputs, plan=plan, left_out={})
+        finished = run.finished()
+        find(own, run, [leg for leg in planned if leg.name not in finished], tell)
 
 
 def find(inputs: Inputs, run: RunDirectory, planned: Sequence[LegPlan], tell: Tell = silent) -> None:

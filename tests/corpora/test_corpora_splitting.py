@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 import zstandard
 
-from rewarm.corpora import Corpus, faults, period_files
+from rewarm.corpora import Corpus, faults, period_files, splitting
 from rewarm.corpora.splitting import Split
+from rewarm.corpora.streams import BLOCK_BYTES
 from rewarm.kinds import corpus_options
 from rewarm.methods import build
 from rewarm.types import Stopped, StorageError, UserError
@@ -227,3 +228,15 @@ def test_real_months_hold_every_row_of_the_set(tmp_path: Path) -> None:
     assert (summary["rows"], len(summary["files"]), summary["bad_rows"]) == (5460, 21, {})
     assert {held["rows"] for held in summary["files"].values()} == {260}
     assert sorted(line for found in written(tmp_path / "out").values() for line in found) == sorted(lines(file))
+
+
+def test_the_outlook_of_a_large_input_is_scaled_from_its_beginning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lines of 1,000 bytes, of which 1 MB is read: in blocks, so the share is that or a block more."""
+    line = b'{"date": "2021-09-01", "text": "' + b"x" * 965 + b'"}\n'
+    (tmp_path / "a.jsonl").write_bytes(line * 4000)
+    monkeypatch.setattr(splitting, "_SAMPLE_BYTES", 1_000_000)
+    found = split(tmp_path / "a.jsonl", tmp_path / "out").outlook(seconds=60)
+    assert found.share * 4_000_000 == pytest.approx(1_000_000, abs=2 * BLOCK_BYTES)
+    assert found.rows == 1002

@@ -55,7 +55,7 @@ def found(plan: Plan, root: Path, right: dict[str, dict[str, Sequence[float]]], 
                 save(scores(facts, right[name][model]), run.evaluations / model / "facts" / f"{name}.npz")
     for leg in LEGS[1:]:
         run.record("leg finished", leg=leg)
-    facts = facts_of(plan, run, legs(plan, lambda corpus: 10**6), [])
+    facts = facts_of(plan, run, legs(plan, lambda corpus: 10**6), [], {})
     assert facts is not None
     return facts
 
@@ -167,8 +167,8 @@ def test_a_model_that_was_not_asked_has_no_row_there(plan: Plan, tmp_path: Path)
 
 def test_nothing_asked_is_nothing_found(make_values: MakeValues, plan: Plan, tmp_path: Path) -> None:
     none = from_values(make_values([{"name": "law", "data": "law"}]))
-    assert facts_of(none, RunDirectory(tmp_path / "made"), [], []) is None
-    assert facts_of(plan, RunDirectory(tmp_path / "made"), [], []) is None
+    assert facts_of(none, RunDirectory(tmp_path / "made"), [], [], {}) is None
+    assert facts_of(plan, RunDirectory(tmp_path / "made"), [], [], {}) is None
 
 
 def test_another_model_stands_beside_the_base(plan: Plan) -> None:

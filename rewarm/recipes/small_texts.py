@@ -1,0 +1,99 @@
+"""The texts, facts and probes of the small recipes, written to a folder; all but the base's own text is made up."""
+
+from __future__ import annotations
+
+import shutil
+import sysconfig
+from collections.abc import Callable
+from pathlib import Path
+
+from rewarm.recipes.demo_facts import Fact, documents
+from rewarm.recipes.demo_text import old, write_documents
+from rewarm.recipes.demo_wiki import (
+    Stop,
+    facts,
+    pages,
+    subjects,
+    write_difference,
+    write_facts,
+    write_pages,
+    write_probes,
+    write_templates,
+)
+from rewarm.tokens.prepare import Tell
+
+SNAPSHOTS = 4
+MONTHS = 8
+MONTH_DOCUMENTS = 150
+NEWS_DOCUMENTS = 300
+LATE = 5
+"""Every fifth subject is new with the news."""
+
+
+def write(name: str, folder: Path, tell: Tell, stop: Stop) -> None:
+    """Writes what the small recipe of that name reads; files that hold the same already are left untouched."""
+    write_documents(folder / "text" / "documentation.jsonl", old(Path(sysconfig.get_path("stdlib"))))
+    write_templates(folder / "templates.yaml")
+    _WRITERS[name](folder, tell, stop)
+
+
+def month(number: int) -> str:
+    """The date of a snapshot of the world, counted from 1."""
+    return f"1001-{number:02d}"
+
+
+def _wiki(folder: Path, tell: Tell, stop: Stop) -> None:
+    about = subjects()
+    for number in range(1, SNAPSHOTS + 1):
+        write_pages(folder / "snapshots" / f"{month(number)}.jsonl", pages(number, about), month(number))
+        _facts(folder, number, facts(number, about))
+        if number > 1:
+            old, new = (folder / "snapshots" / f"{month(one)}.jsonl" for one in (number - 1, number))
+            made = write_difference(old, new, folder / "differences" / month(number), tell, stop)
+            _copy(made / "diff.jsonl.zst", folder / "diffs" / f"{month(number)}.jsonl.zst")
+            _probes(folder, number, month(number), tell, made)
+
+
+def _news(folder: Path, tell: Tell, stop: Stop) -> None:
+    about = subjects()
+    known = [subject for place, subject in enumerate(about) if place % LATE]
+    before, after = facts(1, known), facts(2, about)
+    write_pages(folder / "snapshots" / f"{month(1)}.jsonl", pages(1, known), month(1))
+    _facts(folder, 1, before)
+    _facts(folder, 2, after)
+    _probes(folder, 2, "news", tell, None)
+    told = sorted(set(after) - set(before), key=lambda fact: (fact.subject, fact.relation))
+    write_documents(folder / "news.jsonl", documents(told, count=NEWS_DOCUMENTS))
+
+
+def _months(folder: Path, tell: Tell, stop: Stop) -> None:
+    about = subjects()
+    write_pages(folder / "first" / f"{month(1)}.jsonl", pages(1, about), month(1))
+    _facts(folder, 1, facts(1, about))
+    for number in range(2, MONTHS + 1):
+        told = facts(number, about)
+        write_pages(
+            folder / "months" / f"{month(number)}.jsonl", documents(told, number, MONTH_DOCUMENTS), month(number)
+        )
+        _facts(folder, number, told)
+        _probes(folder, number, month(number), tell, None)
+
+
+def _facts(folder: Path, number: int, found: list[Fact]) -> None:
+    write_facts(folder / "facts" / f"{month(number)}.jsonl", found)
+
+
+def _probes(folder: Path, number: int, name: str, tell: Tell, difference: Path | None) -> None:
+    old, new = (folder / "facts" / f"{month(one)}.jsonl" for one in (number - 1, number))
+    output, dates = folder / "probes" / f"{name}.jsonl", (month(number - 1), month(number))
+    write_probes(old, new, output, folder / "templates.yaml", tell, dates, difference)
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f"{target.name}.partial")
+    shutil.copyfile(source, partial)
+    partial.replace(target)
+
+
+_WRITERS: dict[str, Callable[[Path, Tell, Stop], None]] = {"temporalwiki": _wiki, "ckl": _news, "tic": _months}
