@@ -7,7 +7,7 @@ is neither trained nor scored again, and of earlier corpora only the prepared to
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -19,11 +19,12 @@ from rewarm.river import stale
 from rewarm.river.controls import control_plans
 from rewarm.river.directory import ADDED, PLAN, RunDirectory, changes
 from rewarm.river.inputs import Inputs, add_inputs, record_inputs, stores_begun_with
-from rewarm.river.legs import legs
+from rewarm.river.legs import LegPlan, goes_on, legs
 from rewarm.river.run import carry_out
 from rewarm.river.status import is_reported, leg_names
 from rewarm.river.train import Hooks
 from rewarm.stream import grown, without_last_stage
+from rewarm.training.checkpoint import steps_saved
 from rewarm.types import UserError
 
 
@@ -102,6 +103,8 @@ def add_stage(root: Path, addition: Addition, hooks: Hooks | None = None, comman
         _refuse_same_text(inputs, plan)
         runs = [(plan, run), *((other, run.control(word)) for word, other in found.controls.items())]
         every = [(own, where, legs(own, inputs.trainable_tokens, where.steps_made())) for own, where in runs]
+        for _, where, planned in every:
+            _refuse_lost_state(where, planned)
         stale.find_all(inputs, every, hooks.tell_or_stop)
         if not found.begun:
             _record(found, inputs, command)
@@ -150,6 +153,19 @@ def _refuse_other_documents(before: Plan, after: Plan) -> None:
             raise UserError(
                 f"corpus '{watch.corpus}' was watched whole, since no stage read it; the new stage does. Its scores so "
                 "far would be of documents that are trained on: leave it out, or start another run"
+            )
+
+
+def _refuse_lost_state(run: RunDirectory, planned: Sequence[LegPlan]) -> None:
+    """UserError where a leg to come takes over optimizer state that the finished run did not keep."""
+    finished = run.finished()
+    for leg in (leg for leg in planned if leg.name not in finished and leg.policy != "reset"):
+        before = goes_on(planned, leg)
+        if before is not None and before.name in finished and not steps_saved(run.training(before.name)):
+            raise UserError(
+                f"stage '{leg.stage}' has optimizer_state '{leg.policy}', and the state that {before.name} of "
+                f"'{run.root}' ended with is not kept (that of a stage with a date is). Add the stage with optimizer_state "
+                "reset: --set optimizer_state=reset"
             )
 
 

@@ -72,7 +72,7 @@ def train_legs(
             if hooks.stop():
                 raise Stopped(f"stopped before {leg.name}. The same command goes on from there")
             _train_leg(inputs, run, planned, leg, rates[leg.start], hooks)
-        _clear_checkpoints(run, planned)
+        _clear_checkpoints(inputs.plan, run, planned)
 
 
 def _is_done(run: RunDirectory, leg: LegPlan) -> bool:
@@ -134,15 +134,20 @@ def _finish(
     )
 
 
-def _clear_checkpoints(run: RunDirectory, planned: list[LegPlan]) -> None:
+def _clear_checkpoints(plan: Plan, run: RunDirectory, planned: list[LegPlan]) -> None:
     """Deletes the checkpoints of finished legs, but for those whose optimizer state an unfinished leg takes over.
 
-    A last stage that takes over state keeps its own, too: so will a stage that is added to it.
+    The last one of a dated stream that hands on its state stays: next month's stage takes it over.
     """
+    last = plan.stages[-1]
+    handed_on = last.name if last.date is not None and last.optimizer_state != "reset" else None
     needed = {leg.start for leg in planned if not _is_done(run, leg) and leg.policy != "reset"}
-    needed |= {leg.name for leg in [leg for leg in planned if leg.kind == "stage"][-1:] if leg.policy != "reset"}
     for leg in planned:
-        if leg.name not in needed and _is_done(run, leg):
+        if leg.name in needed or not _is_done(run, leg):
+            continue
+        if leg.stage == handed_on and leg.kind == "stage":
+            checkpoint.prune(run.training(leg.name), 1, leg.steps)
+        else:
             checkpoint.clear(run.training(leg.name))
 
 

@@ -256,3 +256,20 @@ def test_a_corpus_watched_whole_is_not_trained_on_later(
         update(tmp_path / "run", Addition(str(months / "2021-12.jsonl"), changes={"replay": {"from": "old"}}))
     result = add_stage(tmp_path / "run", Addition(str(months / "2021-12.jsonl")))
     assert [row.name for row in result.rows] == ["base", "stage-1-law", "stage-2-2021-12"]
+
+
+def test_optimizer_state_is_handed_on_by_a_dated_stream(values_in: MakeValues, months: Path, tmp_path: Path) -> None:
+    own = {"optimizer_state": "keep", "tokens": 512}
+    each = {"each": str(months / "2021-[01][09]*"), "corpus": {"holdout": 0.1}, **own}
+    root = tmp_path / "dated"
+    run(from_values(values_in(root, [each], watch=["old"])))
+    assert [file.parent.name for file in root.glob("training/*/checkpoint-*")] == ["stage-2-2021-10"]
+    assert add_stage(root, Addition(str(months / "2021-11.jsonl"))).complete
+    assert [file.parent.name for file in root.glob("training/*/checkpoint-*")] == ["stage-3-2021-11"]
+    root = tmp_path / "undated"
+    stages = [{"name": "law", "data": "law", **own}, {"name": "code", "data": "code", **own}]
+    run(from_values(values_in(root, stages)))
+    with pytest.raises(UserError, match=r"stage-2-code of '.*' ended with is not kept.*--set optimizer_state=reset"):
+        add_stage(root, Addition(str(months / "2021-11.jsonl")))
+    reset = Addition(str(months / "2021-11.jsonl"), changes={"optimizer_state": "reset"})
+    assert add_stage(root, reset).complete
