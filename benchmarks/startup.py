@@ -40,12 +40,11 @@ def timed(command: list[str]) -> tuple[float, float]:
 
 def first_plan(folder: Path) -> Path:
     """A plan for the demo's base and text, as `rewarm init` writes it."""
-    from rewarm.recipes.demo import BASE
-    from rewarm.recipes.demo_text import write
+    from rewarm.recipes.demo import BASE, write
     from rewarm.recipes.first_plan import first_plan as text_of
 
     text = write(folder)
-    news = [str(text[name]) for name in ("facts", "code")]
+    news = [str(text[name]) for name in ("wiki", "code")]
     plan = folder / "plan.yaml"
     plan.write_text(text_of(str(BASE), news, [str(text["old"])], str(folder / "run")), encoding="utf-8")
     return plan

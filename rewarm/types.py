@@ -6,7 +6,7 @@ Shapes: B rows, T positions, N tokens, D documents.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,14 @@ class StorageError(OSError):
 
 class Stopped(Exception):
     """The run was asked to stop (SIGTERM, Ctrl-C); it saved, and the same command goes on from there. Exit code 1."""
+
+
+Tell = Callable[[str, float, float | None, str], None]
+"""Progress: what is being done, how far, of how much (None: unknown), in which unit."""
+
+
+def silent(label: str, done: float, total: float | None, unit: str) -> None:
+    """Progress for nobody."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,8 @@ def plan(tmp_path: Path) -> Callable[..., Plan]:
     [
         ("a/2021.jsonl", "2021"), ("news-2021-09.jsonl.zst", "2021-09"), ("2021-09-14/", "2021-09-14"),
         ("dump_20210914.xml.bz2", "2021-09-14"), ("202109.txt", "2021-09"), ("2020-01_to_2021-09.jsonl", "2021-09"),
-        ("2021-13.jsonl", "2021"), ("wiki12345.jsonl", None), ("2021-09/part.jsonl", "2021-09"), ("2021-09/a/part.jsonl", None), ("law.jsonl", None),
+        ("2021-13.jsonl", "2021"), ("wiki12345.jsonl", None), ("law.jsonl", None), ("2021-09/part.jsonl", "2021-09"),
+        ("2021-09/a/part.jsonl", None),
     ],
 )  # fmt: skip
 def test_the_last_date_in_a_name_counts(path: str, date: str | None) -> None:

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from rewarm.facts import Snapshot
-    from rewarm.facts.sorting import Tell
     from rewarm.probes.building import Building
+    from rewarm.types import Tell
 
 _SNAPSHOT = "a path, or options in braces: '{type: terms, path: terms.csv, at: 2021-01-03}'."
 STOPPED = "stopped; what is sorted is kept, and the same command goes on from there"

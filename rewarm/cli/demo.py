@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -24,10 +25,9 @@ def demo(
 ) -> Answer:
     """Run the main job on a tiny model and text that come along.
 
-    The model learns invented facts, then Python code, with and without replay of what it knew.
+    The model learns an invented wiki first; then, with and without replay, what changed in it and Python code.
     """
-    from rewarm.recipes.demo import base_plan, plan
-    from rewarm.recipes.demo_text import write
+    from rewarm.recipes.demo import BASE, base_plan, plan, write
 
     if manner.dry_run:
         from rewarm.cli.check import told
@@ -35,18 +35,30 @@ def demo(
 
         with tempfile.TemporaryDirectory() as folder:
             text = write(Path(folder))
-            made = base_plan(text, output / "base") if train_base else plan(text, output / "run")
+            # The first run's model is not there yet: the shipped one has its shape.
+            made = base_plan(text, output / "base") if train_base else plan(text, output / "run", BASE)
             return told(forecast(made, timed=True))
     from rewarm.launch import tune
 
     tune()
     with Watcher(manner) as watcher:
-        from rewarm.cli.report import told as told_result
-        from rewarm.river.forecast import forecast
-        from rewarm.river.run import run
+        text = write(output / "text", watcher.tell, lambda: watcher.stopping)
+        return _run(text, output, watcher, train_base)
 
-        text = write(output / "text")
-        made = base_plan(text, output / "base") if train_base else plan(text, output / "run")
+
+def _run(text: Mapping[str, Path], output: Path, watcher: Watcher, train_base: bool) -> Answer:
+    from rewarm.cli.report import told as told_result
+    from rewarm.recipes.demo import FIRST, base_plan, first_plan, plan
+    from rewarm.river.directory import RunDirectory
+    from rewarm.river.forecast import forecast
+    from rewarm.river.run import run
+
+    if train_base:
+        plans = [base_plan(text, output / "base")]
+    else:
+        first = first_plan(text, output / "first")
+        plans = [first, plan(text, output / "run", RunDirectory.of(first).model(f"stage-1-{FIRST}"))]
+    for made in plans:
         forecast(made).refuse()
         result = run(made, watcher.hooks(), command="rewarm demo --train-base" if train_base else "rewarm demo")
-    return told_result(result, made.directory)
+    return told_result(result, plans[-1].directory)

@@ -78,7 +78,7 @@ def _listed() -> Answer:
 
 
 def _full(manner: Manner, options: Options, name: str) -> Answer:
-    from rewarm.recipes.published import Asked, compare_command, full_plan
+    from rewarm.recipes.published import Asked, compare_command, full_plan, recipe
     from rewarm.types import UserError
 
     _check_output(options.output, options, manner)
@@ -94,12 +94,14 @@ def _full(manner: Manner, options: Options, name: str) -> Answer:
     )
     text = full_plan(name, options.method, asked)
     command = compare_command(name, asked, str(options.output))
-    return _written(manner, options.output, text, [f"All methods beside each other: {command}"], {"compare": command})
+    line = f"Beside each other, with a plan of method {recipe(name).default}: {command}"
+    return _written(manner, options.output, text, [line], {"compare": command})
 
 
 def _small(manner: Manner, options: Options, name: str) -> Answer:
     from rewarm.recipes import small_texts
-    from rewarm.recipes.published import recipe, small_plan
+    from rewarm.recipes.demo_text import write_bytes
+    from rewarm.recipes.published import compare_small, first_plan, recipe, small_plan
     from rewarm.types import UserError
 
     given = {"base": options.base, "corpus": options.corpus, "old": options.old, "probes": options.probes}
@@ -114,9 +116,17 @@ def _small(manner: Manner, options: Options, name: str) -> Answer:
         return Answer({"plan": str(plan), "method": method, "written": False}, lines)
     with Watcher(manner) as watcher:
         small_texts.write(name, options.output, watcher.tell, lambda: watcher.stopping)
-    others = [other for other in recipe(name, small=True).methods if other != method]
-    hint = f"Other methods: --method {', '.join(others)}, each to a folder of its own; then rewarm compare RUN RUN ..."
-    return _written(manner, plan, small_plan(name, method, str(options.output)), [hint], {"method": method})
+    folder = str(options.output)
+    write_bytes(options.output / "first.yaml", first_plan(folder).encode())
+    write_bytes(plan, small_plan(name, method, folder).encode())
+    commands = [f"rewarm run {options.output / 'first.yaml'}", f"rewarm run {plan}", compare_small(name, folder)]
+    lines = [
+        f"wrote texts and plans to {folder}. Next, a minute or two each:",
+        *(f"  {command}" for command in commands[:2]),
+        f"Methods beside each other, which takes hours: {commands[2]}",
+    ]
+    values = {"plan": str(plan), "method": method, "written": True, "commands": commands}
+    return Answer(values, lines)
 
 
 def _check_output(plan: Path, options: Options, manner: Manner) -> None:

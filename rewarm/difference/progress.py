@@ -13,10 +13,7 @@ import psutil
 from rewarm.corpora import paths
 from rewarm.difference.editions import Edition
 from rewarm.quantities import clock, size
-from rewarm.types import Stopped
-
-Tell = Callable[[str, float, float | None, str], None]
-"""Progress: what is being done, how far, of how much (None: unknown), in which unit."""
+from rewarm.types import Stopped, Tell
 
 _LOOK_SECONDS = 0.5
 STOPPED = "stopped; everything finished is kept. The same command goes on from there"

@@ -19,10 +19,10 @@ from rewarm.difference.buckets import Buckets, buckets_needed
 from rewarm.difference.editions import Edition, shown_files
 from rewarm.difference.folder import OutputFolder
 from rewarm.difference.pairs import OutOfOrder, Pair, merged
-from rewarm.difference.progress import BytesRead, Pace, Tell
+from rewarm.difference.progress import BytesRead, Pace
 from rewarm.difference.sentences import Paragraphs
 from rewarm.difference.tasks import Rows, Rules, Task, results
-from rewarm.types import BadRows, UserError
+from rewarm.types import BadRows, Tell, UserError
 
 TASK_CHARACTERS = 1_000_000
 TASK_ARTICLES = 5_000

@@ -29,7 +29,8 @@ class FactScores:
     `candidates_N` candidates by log-probability, `byte_rank_N` by log-probability per byte; 1 is best, and a tie
     counts against the right answer. `chosen_N` is 1 where a question with choices is answered right by likelihood.
     `exact_N` is 1 where the generated answer is an accepted one, `f1_N` its word overlap, `stale_N` 1 where it is an
-    old answer instead. `truncated` counts the answers whose surroundings were cut.
+    old answer instead. `truncated` counts the answers whose surroundings were cut. A diverged model has infinite nats
+    and the last rank.
     """
 
     ids: tuple[str, ...]
@@ -59,7 +60,8 @@ class FactScores:
 
         The likeliest of several old answers stands against one new one, so that nothing is flattered.
         """
-        return self.old_nats_N - self.nats_N
+        with np.errstate(invalid="ignore"):  # neither is preferred by a model that has diverged
+            return self.old_nats_N - self.nats_N
 
     def columns(self) -> dict[str, Values]:
         """Every array of numbers, by its name without the suffix of its shape."""

@@ -8,7 +8,7 @@ subjects. Shapes: N probes, C subjects.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewarm.evaluation.fact_scores import FactScores, Values
-from rewarm.evaluation.intervals import Interval, ratio_interval
+from rewarm.evaluation.intervals import Interval, diverged, ratio_intervals
 from rewarm.probes import KINDS
 from rewarm.types import UserError
 
@@ -70,11 +70,14 @@ class Figure(NamedTuple):
     probes: int
 
 
-def figures(scores: FactScores, chosen_N: Mask | None = None) -> dict[str, Figure]:
-    """Every metric over the chosen probes (all of them by default), and how many have it; those that none has are
-    left out. `perplexity` is that of the answers' tokens."""
+def figures(
+    scores: FactScores, chosen_N: Mask | None = None, metrics: Collection[str] = tuple(METRICS)
+) -> dict[str, Figure]:
+    """These metrics over the chosen probes (all of them by default), and how many have each; those that none has are
+    left out. With nats per token comes `perplexity`, that of the answers' tokens."""
     found = {}
-    for name, metric in METRICS.items():
+    for name in metrics:
+        metric = METRICS[name]
         values_N, weights_N = metric.values(scores), metric.weights(scores)
         has_N = ~np.isnan(values_N) if chosen_N is None else ~np.isnan(values_N) & chosen_N
         if has_N.any():
@@ -109,36 +112,66 @@ class Change:
     subjects: int
 
 
+class _Sums(NamedTuple):
+    """A metric under both models and its weights, summed over the chosen probes of each of C subjects."""
+
+    before_C: Values
+    after_C: Values
+    weights_C: Values
+    probes: int
+
+
 def changes(
-    before: FactScores, after: FactScores, chosen_N: Mask | None = None, resamples: int = 2000, seed: int = 0
+    before: FactScores,
+    after: FactScores,
+    chosen_N: Mask | None = None,
+    metrics: Collection[str] = tuple(METRICS),
+    resamples: int = 2000,
+    seed: int = 0,
 ) -> dict[str, Change]:
-    """The change of every metric over the chosen probes, with a paired bootstrap over subjects.
+    """The change of each of these metrics over the chosen probes, with a paired bootstrap over subjects.
 
     A probe without a subject is a subject of its own. Nats per token are left out where the two models' tokenizers
     split the answers differently. UserError when the two did not answer the same probes.
     """
     check_same(before, after)
-    numbers: dict[str, int] = {}
-    names = (subject or f"\n{probe}" for subject, probe in zip(before.subjects, before.ids, strict=True))
-    cluster_N = np.array([numbers.setdefault(name, len(numbers)) for name in names])
-    found = {}
-    for name, metric in METRICS.items():
+    cluster_N = clusters(before)
+    # Metrics of the same probes share their draws, which cost more than all else.
+    alike: dict[bytes, dict[str, _Sums]] = {}
+    for name in metrics:
+        metric = METRICS[name]
         first_N, second_N, weights_N = metric.values(before), metric.values(after), metric.weights(before)
-        if not np.array_equal(weights_N, metric.weights(after), equal_nan=True):
-            continue
         has_N = ~np.isnan(first_N) & ~np.isnan(second_N) & (True if chosen_N is None else chosen_N)
-        if not has_N.any():
-            continue
-        _, row_N = np.unique(cluster_N[has_N], return_inverse=True)
-        first_C, second_C, weights_C = (_sums(row_N, column_N[has_N]) for column_N in (first_N, second_N, weights_N))
-        interval = ratio_interval(
-            second_C - first_C, weights_C, resamples, seed, lower_is_better=metric.lower_is_better
-        )
-        total = weights_C.sum()
-        found[name] = Change(
-            float(first_C.sum() / total), float(second_C.sum() / total), interval, int(has_N.sum()), len(weights_C)
-        )
+        if has_N.any() and np.array_equal(weights_N, metric.weights(after), equal_nan=True):
+            _, row_N = np.unique(cluster_N[has_N], return_inverse=True)
+            first_C, second_C, weights_C = (_sums(row_N, of_N[has_N]) for of_N in (first_N, second_N, weights_N))
+            sums = _Sums(first_C, second_C, weights_C, int(has_N.sum()))
+            alike.setdefault(has_N.tobytes(), {})[name] = sums
+    found: dict[str, Change] = {}
+    for held in alike.values():
+        found |= _changes(held, resamples, seed)
+    return {name: found[name] for name in metrics if name in found}
+
+
+def _changes(held: dict[str, _Sums], resamples: int, seed: int) -> dict[str, Change]:
+    """The changes of metrics of the same probes; a model without a finite likelihood has diverged."""
+    finite = {name: one for name, one in held.items() if np.isfinite([one.before_C, one.after_C]).all()}
+    pairs = [(one.after_C - one.before_C, one.weights_C) for one in finite.values()]
+    lower = [METRICS[name].lower_is_better for name in finite]
+    intervals = dict(zip(finite, ratio_intervals(pairs, lower, resamples, seed) if pairs else [], strict=True))
+    found = {}
+    for name, (before_C, after_C, weights_C, probes) in held.items():
+        first, second = (float(column_C.sum() / weights_C.sum()) for column_C in (before_C, after_C))
+        interval = intervals.get(name) or diverged(first, second)
+        found[name] = Change(first, second, interval, probes, len(weights_C))
     return found
+
+
+def clusters(scores: FactScores) -> NDArray[np.int64]:
+    """The number of each probe's subject (N,); a probe without one is a subject of its own."""
+    numbers: dict[str, int] = {}
+    names = (subject or f"\n{probe}" for subject, probe in zip(scores.subjects, scores.ids, strict=True))
+    return np.array([numbers.setdefault(name, len(numbers)) for name in names], np.int64)
 
 
 def _sums(row_N: NDArray[np.int64], values_N: Values) -> Values:

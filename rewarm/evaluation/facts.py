@@ -27,8 +27,7 @@ from rewarm.evaluation.kept import scoring_key
 from rewarm.evaluation.normalisation import f1, is_exact
 from rewarm.evaluation.spans import Blank, Done, Span, SpanScorer, SpanScores
 from rewarm.probes import Probe
-from rewarm.tokens.prepare import Tell, silent
-from rewarm.types import UserError
+from rewarm.types import Tell, UserError, silent
 
 SCORING_VERSION = 1
 """To be raised whenever the same model would get other scores."""
@@ -69,7 +68,9 @@ class _Asked:
 
     def figures(self, found: SpanScores) -> dict[str, float]:
         """The figures of the probe that follow from likelihoods, by the names of FactScores."""
-        at = {answer: float(found.logprob_N[place]) for answer, place in self.places.items()}
+        # A diverged model's log-probabilities are no numbers, which no comparison would hold against it.
+        logprob_N = np.where(np.isnan(found.logprob_N), -np.inf, found.logprob_N)
+        at = {answer: float(logprob_N[place]) for answer, place in self.places.items()}
         tokens = {answer: int(found.tokens_N[place]) for answer, place in self.places.items()}
         values: dict[str, float] = {}
         if self.probe.answers:

@@ -14,15 +14,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rewarm.evaluation.fact_scores import FactScores
 from rewarm.evaluation.fact_summary import check_same, figures
 from rewarm.types import UserError
 
 VACUOUS_BELOW = 0.05
-"""A total gain below 5 points: hardly anything was learned, and the ratio says nothing about forgetting."""
+"""A gain below 5 points for each earlier model: hardly anything was learned, and the ratio says nothing about
+forgetting."""
 NO_GAIN = "no gain"
+NOT_ASKED = "not asked"
 
 
 class Gap(NamedTuple):
@@ -35,7 +37,9 @@ class Gap(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Fuar:
-    """`value` is None when nothing was gained ("no gain"). `vacuous`: the total gain is below the bound.
+    """`value` is None when nothing was gained ("no gain"), or no task of what was to be kept, or none of what was to be
+    learned, is defined ("not asked"). `vacuous`: the gain is below the bound, or no earlier model knew anything that
+    could be lost.
 
     `invariant` (IL), `updated` (UL) and `new` (NL) are the scores it is made of, one for each earlier model; the ratio
     is not to be read without them.
@@ -51,10 +55,21 @@ class Fuar:
 
     @property
     def words(self) -> str:
-        """The value as people read it: `0.28`, `0.00 (vacuous)` or `no gain`."""
-        if self.value is None:
-            return NO_GAIN
-        return f"{self.value:.2f}{' (vacuous)' if self.vacuous else ''}"
+        """The value as people read it: `0.28`, `0.00 (vacuous)`, `no gain` or `not asked`."""
+        return words(self.value, self.vacuous, is_asked(self.invariant, self.updated, self.new))
+
+
+def is_asked(invariant: Sequence[Any], updated: Sequence[Any], new: Sequence[Any]) -> bool:
+    """Whether there is a task of what was to be kept, and one of what was to be learned."""
+    kept, learned = ([task for task in tasks if task is not None] for tasks in (invariant, (*updated, *new)))
+    return bool(kept and learned)
+
+
+def words(value: float | None, vacuous: bool, asked: bool) -> str:
+    """A FUAR as people read it."""
+    if value is None:
+        return NO_GAIN if asked else NOT_ASKED
+    return f"{value:.2f}{' (vacuous)' if vacuous else ''}"
 
 
 def fuar(
@@ -78,9 +93,10 @@ def fuar(
             raise UserError(f"FUAR takes scores from 0 to 1, got {gap.before} and {gap.after}: divide percent by 100")
     lost = sum(max(0.0, gap.before - gap.after) for gap in invariant if gap is not None)
     gained = sum(max(0.0, gap.after - gap.before) for gap in (*updated, *new) if gap is not None)
+    could_lose = any(gap.before > 0 for gap in invariant if gap is not None)
     return Fuar(
-        value=lost / gained if gained else None,
-        vacuous=gained < vacuous_below,
+        value=lost / gained if gained and is_asked(invariant, updated, new) else None,
+        vacuous=gained < vacuous_below * len(invariant) or not could_lose,
         lost=lost,
         gained=gained,
         invariant=tuple(invariant),
@@ -93,7 +109,7 @@ def gap(before: FactScores, after: FactScores, kind: str, metric: str = "exact")
     """The score of two models on the probes of a kind; None where there are none that have the metric."""
     check_same(before, after)
     chosen_N = before.of_kind(kind)
-    first, second = (figures(scores, chosen_N).get(metric) for scores in (before, after))
+    first, second = (figures(scores, chosen_N, [metric]).get(metric) for scores in (before, after))
     return None if first is None or second is None else Gap(first.value, second.value)
 
 

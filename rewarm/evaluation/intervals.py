@@ -1,11 +1,12 @@
 """Paired bootstrap over documents: is one model's loss on a watch corpus lower than another's?
 
-Shapes: D documents, R resamples. Losses are nats; the estimator is the ratio sum of nats / sum of bytes, so
-that long documents weigh as much as their text.
+Shapes: D documents (or other rows), M metrics, K columns, R resamples. Losses are nats; the estimator is the ratio
+sum of nats / sum of bytes, so that long documents weigh as much as their text.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,7 +18,7 @@ from rewarm.types import UserError
 Verdict = Literal["better", "worse", "not distinguishable from noise"]
 NOISE: Verdict = "not distinguishable from noise"
 
-# 2^20 indices and their two gathered columns: about 24 MiB at a time, whatever the corpus holds.
+# 2^20 indices and their counts: about 24 MiB at a time, whatever the corpus holds.
 _DRAWS_AT_ONCE = 1 << 20
 
 
@@ -92,7 +93,7 @@ def paired_delta(
     _check_resampling(resamples, confidence)
     first, second = before.per_byte, after.per_byte
     if not (np.isfinite(first) and np.isfinite(second)):
-        return _diverged(first, second)
+        return diverged(first, second)
     return ratio_interval(after.nats_D - before.nats_D, after.bytes_D.astype(np.float64), resamples, seed, confidence)
 
 
@@ -116,18 +117,33 @@ def ratio_interval(
     What is drawn is a row: a document, or a cluster of cases that are not independent, given by its sums. Weights are
     above 0; with fewer than two rows the interval is infinite.
     """
-    delta = float(difference_D.sum() / weights_D.sum())
-    if len(weights_D) < 2:
-        return Interval(delta, float("-inf"), float("inf"), NOISE)
-    deltas_R = _resampled(difference_D, weights_D, resamples, np.random.default_rng(seed))
+    return ratio_intervals([(difference_D, weights_D)], [lower_is_better], resamples, seed, confidence)[0]
+
+
+def ratio_intervals(
+    pairs: Sequence[tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]],
+    lower_is_better: Sequence[bool],
+    resamples: int = 2000,
+    seed: int = 0,
+    confidence: float = 0.95,
+) -> list[Interval]:
+    """`ratio_interval` of several differences and weights over the same rows, which are drawn once for all."""
+    columns_DM, weights_DM = (np.stack(columns, axis=1) for columns in zip(*pairs, strict=True))
+    delta_M = columns_DM.sum(axis=0) / weights_DM.sum(axis=0)
+    if len(weights_DM) < 2:
+        return [Interval(float(delta), float("-inf"), float("inf"), NOISE) for delta in delta_M]
+    deltas_RM = _resampled(columns_DM, weights_DM, resamples, np.random.default_rng(seed))
     tail = (1 - confidence) / 2
-    low, high = (float(bound) for bound in np.quantile(deltas_R, [tail, 1 - tail]))
-    if low <= 0 <= high:
-        return Interval(delta, low, high, NOISE)
-    return Interval(delta, low, high, "better" if (high < 0) == lower_is_better else "worse")
+    low_M, high_M = np.quantile(deltas_RM, [tail, 1 - tail], axis=0)
+    found = []
+    for delta, low, high, lower in zip(delta_M.tolist(), low_M.tolist(), high_M.tolist(), lower_is_better, strict=True):
+        verdict: Verdict = "better" if (high < 0) == lower else "worse"
+        found.append(Interval(delta, low, high, NOISE if low <= 0 <= high else verdict))
+    return found
 
 
-def _diverged(first: float, second: float) -> Interval:
+def diverged(first: float, second: float) -> Interval:
+    """The interval of a metric that is not finite under one of two models: that one is infinitely worse."""
     if np.isfinite(first):
         return Interval(float("inf"), float("inf"), float("inf"), "worse")
     if np.isfinite(second):
@@ -136,18 +152,22 @@ def _diverged(first: float, second: float) -> Interval:
 
 
 def _resampled(
-    difference_D: npt.NDArray[np.float64],
-    bytes_D: npt.NDArray[np.float64],
+    difference_DM: npt.NDArray[np.float64],
+    weights_DM: npt.NDArray[np.float64],
     resamples: int,
     generator: np.random.Generator,
 ) -> npt.NDArray[np.float64]:
-    """The delta of each resample. The bytes of both models are equal, so one ratio of the differences is
-    the difference of the two ratios."""
-    documents = len(bytes_D)
-    at_once = max(1, _DRAWS_AT_ONCE // documents)
-    deltas_R = np.empty(resamples)
+    """The deltas of each resample. Both models have the same weights, so one ratio of the differences is the
+    difference of the two ratios. How often each row was drawn is counted: a product then serves every metric."""
+    rows, metrics = weights_DM.shape
+    columns_DK = np.concatenate([difference_DM, weights_DM], axis=1)
+    at_once = max(1, _DRAWS_AT_ONCE // rows)
+    deltas_RM = np.empty((resamples, metrics))
     for start in range(0, resamples, at_once):
         stop = min(start + at_once, resamples)
-        drawn: npt.NDArray[Any] = generator.integers(0, documents, size=(stop - start, documents))
-        deltas_R[start:stop] = difference_D[drawn].sum(axis=1) / bytes_D[drawn].sum(axis=1)
-    return deltas_R
+        drawn: npt.NDArray[Any] = generator.integers(0, rows, size=(stop - start, rows))
+        drawn += rows * np.arange(stop - start)[:, None]
+        counts_RD = np.bincount(drawn.ravel(), minlength=drawn.size).reshape(drawn.shape)
+        sums_RK = counts_RD.astype(np.float64) @ columns_DK
+        deltas_RM[start:stop] = sums_RK[:, :metrics] / sums_RK[:, metrics:]
+    return deltas_RM

@@ -122,7 +122,7 @@ class MaskedSpans(SpanScorer):
                 for row, (logprobs, ids) in zip(chosen, filled, strict=True):
                     text = str(self.tokenizer.decode(ids, skip_special_tokens=True)).strip()
                     best[row.asked[0][0]] = max(best[row.asked[0][0]], (sum(logprobs) / len(logprobs), text))
-                done(sum(blanks[row.asked[0][0]].longest == masks for row in chosen))
+                done(sum(min(LONGEST, blanks[row.asked[0][0]].longest) == masks for row in chosen))
         return [text for _, text in best]
 
     def _cuts(self, spans: Sequence[Span]) -> list[_Cut]:

@@ -11,7 +11,7 @@ import heapq
 import io
 import json
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -20,14 +20,12 @@ import zstandard
 
 from rewarm.facts import Fact, Snapshot, Tally
 from rewarm.facts.storage import replaced, stored
+from rewarm.types import Tell
 
 SEPARATOR = "\x1f"
 RUN_BYTES = 128 * 2**20
 AT_ONCE = 64
 _LINE_BYTES = 41  # what Python adds to a line: its header and its place in the list
-
-Tell = Callable[[str, float, float | None, str], None]
-"""Progress: what is being done, how far, of how much (None: unknown), in which unit."""
 
 
 def line_of(fact: Fact) -> bytes:

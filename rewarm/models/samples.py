@@ -13,9 +13,8 @@ import torch
 from transformers import GenerationConfig, PreTrainedModel
 
 from rewarm.corpora.jsonl import Jsonl
-from rewarm.tokens.prepare import Tell, silent
 from rewarm.tokens.tokenizer import TextTokenizer
-from rewarm.types import UserError
+from rewarm.types import Tell, UserError, silent
 
 ROWS = 32
 BARREN_BATCHES = 20

@@ -14,10 +14,9 @@ import numpy as np
 
 from rewarm.facts import Tally, leave_out, reject
 from rewarm.facts.files import InFiles, rows, words
-from rewarm.facts.sorting import Tell
 from rewarm.probes import KINDS, Kind
 from rewarm.probes.candidates import Candidates, page_of, word_of
-from rewarm.types import BadRows, UserError
+from rewarm.types import BadRows, Tell, UserError
 
 NOT_STATED = "not in the text of its article"
 _DIFF_FILES = ("diff.jsonl", "diff.jsonl.zst", "diff.jsonl.gz")

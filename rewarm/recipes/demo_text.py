@@ -1,8 +1,8 @@
-"""The demo's text, made from what every installation has: nobody's text is shipped with this package.
+"""The demo's real text, made from what every installation has: nobody's text is shipped with this package.
 
-`old` is English prose: the language reference and the docstrings of the Python standard library. `facts` is
-the invented world of `demo_facts`. `code` is the source of Python packages that rewarm requires. Sources are
-read and never imported. The same versions of Python and of the packages give the same text on every machine.
+`old` is English prose: the language reference and the docstrings of the Python standard library. `code` is the
+source of Python packages that rewarm requires. Sources are read and never imported. The same versions of Python
+and of the packages give the same text on every machine.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from itertools import chain
 from pathlib import Path
 from textwrap import dedent
 
-from rewarm.recipes.demo_facts import documents, world
 from rewarm.types import Document, UserError
 
 OPTIONAL = frozenset(
@@ -65,12 +64,12 @@ _ENGLISH = re.compile(
 
 
 def write(directory: Path) -> dict[str, Path]:
-    """The paths of `old`, `facts` and `code`: JSON Lines files in `directory` with `id`, `text` and `group`.
+    """The paths of `old` and `code`: JSON Lines files in `directory` with `id`, `text` and `group`.
 
-    `group` is what belongs together: a topic or a top-level module, a subject of the world, a folder of code.
+    `group` is what belongs together: a topic or a top-level module, a folder of code.
     A file that already holds the same bytes is left untouched. UserError where sources cannot be found.
     """
-    texts = {"old": old(Path(sysconfig.get_path("stdlib"))), "facts": documents(world()), "code": code()}
+    texts = {"old": old(Path(sysconfig.get_path("stdlib"))), "code": code()}
     return {name: write_documents(directory / f"{name}.jsonl", found) for name, found in texts.items()}
 
 

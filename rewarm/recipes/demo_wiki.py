@@ -8,7 +8,7 @@ and probes are made by the package's own `corpus diff` and `corpus probes`.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import yaml
@@ -22,10 +22,11 @@ from rewarm.probes.asking import OBJECT, SUBJECT, Templates
 from rewarm.probes.building import Building, build
 from rewarm.recipes.demo_facts import RELATIONS, Fact, documents, names, statements, world
 from rewarm.recipes.demo_text import write_bytes, write_rows
-from rewarm.tokens.prepare import Tell
-from rewarm.types import Document
+from rewarm.types import Document, Tell
 
-PAGES = 700
+TEXTS = 700
+FACTS = 2
+"""Facts of a page: few, so that a page which states one that has changed is no great part of all."""
 KINDS = ("town", "house", "road")
 YEARS = 2
 """Years of the world from one snapshot to the next: then a quarter of the facts has changed, which is enough to see."""
@@ -44,19 +45,27 @@ def facts(snapshot: int, about: Collection[str]) -> list[Fact]:
     return [fact for fact in world(year=1 + YEARS * (snapshot - 1)) if fact.subject in about]
 
 
-def pages(snapshot: int, about: Collection[str], count: int = PAGES) -> list[Document]:
-    """The wiki's pages as they read in a snapshot: the same ids, subjects and wordings in each. `meta` is that of
-    `documents`."""
+def pages(snapshot: int, about: Collection[str], count: int = TEXTS) -> list[Document]:
+    """The wiki's pages as they read in a snapshot: the same ids, subjects and wordings in each.
+
+    They are `documents` cut into `FACTS` sentences a page. `meta` holds the subject of the first as `group`, and the
+    stated `facts`.
+    """
     first = facts(1, about)
     becomes = dict(zip(first, facts(snapshot, about), strict=True))
-    return [_rewritten(page, becomes) for page in documents(first, count=count)]
+    return [page for text in documents(first, count=count) for page in _cut(text, becomes)]
 
 
-def _rewritten(page: Document, becomes: Mapping[Fact, Fact]) -> Document:
-    stated = page.meta["facts"]
-    sentences = zip(_SENTENCE_END.split(page.text), stated, strict=True)
-    text = " ".join(statements(becomes[fact])[statements(fact).index(sentence)] for sentence, fact in sentences)
-    return Document(page.id, text, page.place, {**page.meta, "facts": tuple(becomes[fact] for fact in stated)})
+def _cut(text: Document, becomes: Mapping[Fact, Fact]) -> Iterator[Document]:
+    stated = text.meta["facts"]
+    told = [
+        (becomes[fact], statements(becomes[fact])[statements(fact).index(sentence)])
+        for sentence, fact in zip(_SENTENCE_END.split(text.text), stated, strict=True)
+    ]
+    for start in range(0, len(told), FACTS):
+        part = told[start : start + FACTS]
+        meta = {"group": part[0][0].subject, "facts": tuple(fact for fact, _ in part)}
+        yield Document(f"{text.id}-{start}", " ".join(sentence for _, sentence in part), text.place, meta)
 
 
 def write_templates(path: Path) -> Path:

@@ -85,12 +85,16 @@ class Asked:
     first: int | None = None
 
 
-@cache
 def recipe(name: str, small: bool = False) -> Recipe:
     """The recipe of a name, or its small form; UserError for a name that no recipe has."""
     if name not in NAMES:
         raise UserError(f"there is no recipe '{name}'. {nearest(name, NAMES)}")
-    file = files("rewarm.recipes") / f"{name}{SMALL if small else ''}.yaml"
+    return _read(f"{name}{SMALL if small else ''}")
+
+
+@cache
+def _read(name: str) -> Recipe:
+    file = files("rewarm.recipes") / f"{name}.yaml"
     about, template = file.read_text(encoding="utf-8").split("\n---\n")
     values = yaml.safe_load(about)
     return Recipe(name=name, template=template, **{**values, "needs": tuple(values.get("needs", ()))})
@@ -120,10 +124,23 @@ def _fields(name: str, asked: Asked) -> dict[str, Any]:
 
 
 def small_plan(name: str, method: str | None, folder: str) -> str:
-    """The text of a recipe's plan in small, on the texts that `small_texts` has written to a folder."""
+    """The text of a recipe's plan in small, on the texts that `small_texts` has written to a folder.
+
+    Its base is what `first_plan` makes there.
+    """
     found = recipe(name, small=True)
-    fields = {"base": str(BASE), "output_dir": os.path.join(folder, "run"), "folder": folder}
-    return found.plan(found.chosen(method), fields | shape_fields(str(BASE)))
+    return found.plan(found.chosen(method), _small_fields(folder))
+
+
+def first_plan(folder: str) -> str:
+    """The text of the plan that makes the base of a small one in the same folder."""
+    return _read(f"first{SMALL}").plan("first", {"base": str(BASE), "folder": folder})
+
+
+def _small_fields(folder: str) -> dict[str, Any]:
+    base = os.path.join(folder, "first", "stage-1-world")
+    fields = {"base": base, "output_dir": os.path.join(folder, "run"), "folder": folder}
+    return fields | shape_fields(str(BASE))
 
 
 def shape_fields(base: str) -> dict[str, Any]:
@@ -139,12 +156,18 @@ def shape_fields(base: str) -> dict[str, Any]:
 
 
 def compare_command(name: str, asked: Asked, plan: str) -> str:
-    """The command that trains a recipe's methods beside each other, as far as their needs are met.
-
-    Methods with another mixture or text are no single change of a plan, and are left out: they have plans of their own.
-    """
-    found, fields = recipe(name), _fields(name, asked)
+    """The command that trains a recipe's methods beside each other, as far as their needs are met."""
     met = {need for need, given in (("old", asked.old), ("probes", asked.probes)) if given}
+    return _command(recipe(name), _fields(name, asked), met, plan)
+
+
+def compare_small(name: str, folder: str) -> str:
+    """The command that trains the methods of a small recipe beside each other."""
+    return _command(recipe(name, small=True), _small_fields(folder), set(), os.path.join(folder, "plan.yaml"))
+
+
+def _command(found: Recipe, fields: Mapping[str, Any], met: set[str], plan: str) -> str:
+    """Methods with another mixture or text are no single change of a plan: they are left out, and have plans."""
     values: dict[str, list[Any]] = {}
     for method, about in found.methods.items():
         stage = found.stage(method, fields) if met.issuperset(about.get("needs", ())) else {}
@@ -155,13 +178,13 @@ def compare_command(name: str, asked: Asked, plan: str) -> str:
     words = ["rewarm", "compare", plan, "--seeds", "3", "--tune"]
     for key in sorted(values):
         if key != "schedule" or len(values[key]) > 1:
-            listed = ["none"] if key != "schedule" else []
-            listed += [
-                yaml.safe_dump(one, default_flow_style=True, width=10_000, sort_keys=False).strip()
-                for one in values[key]
-            ]
-            words += ["--vary", f"{key}={','.join(listed)}"]
+            listed = [_flow(one) for one in values[key]]
+            words += ["--vary", f"{key}={','.join(listed if key == 'schedule' else ['none', *listed])}"]
     return shlex.join(words)
+
+
+def _flow(value: Any) -> str:
+    return str(yaml.safe_dump(value, default_flow_style=True, width=10_000, sort_keys=False)).strip()
 
 
 def _check_needs(found: Recipe, method: str, asked: Asked) -> None:

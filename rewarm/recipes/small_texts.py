@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sysconfig
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +19,7 @@ from rewarm.recipes.demo_wiki import (
     write_probes,
     write_templates,
 )
-from rewarm.tokens.prepare import Tell
+from rewarm.types import Tell
 
 SNAPSHOTS = 4
 MONTHS = 8
@@ -33,7 +32,6 @@ LATE = 5
 def write(name: str, folder: Path, tell: Tell, stop: Stop) -> None:
     """Writes what the small recipe of that name reads; files that hold the same already are left untouched."""
     write_documents(folder / "text" / "documentation.jsonl", old(Path(sysconfig.get_path("stdlib"))))
-    write_templates(folder / "templates.yaml")
     _WRITERS[name](folder, tell, stop)
 
 
@@ -42,19 +40,25 @@ def month(number: int) -> str:
     return f"1001-{number:02d}"
 
 
-def _wiki(folder: Path, tell: Tell, stop: Stop) -> None:
+def write_wiki(folder: Path, snapshots: int, tell: Tell, stop: Stop) -> None:
+    """Writes snapshots of the wiki, and of every two in a row their difference and probes of what became of facts."""
+    write_templates(folder / "templates.yaml")
     about = subjects()
-    for number in range(1, SNAPSHOTS + 1):
+    for number in range(1, snapshots + 1):
         write_pages(folder / "snapshots" / f"{month(number)}.jsonl", pages(number, about), month(number))
         _facts(folder, number, facts(number, about))
         if number > 1:
             old, new = (folder / "snapshots" / f"{month(one)}.jsonl" for one in (number - 1, number))
             made = write_difference(old, new, folder / "differences" / month(number), tell, stop)
-            _copy(made / "diff.jsonl.zst", folder / "diffs" / f"{month(number)}.jsonl.zst")
             _probes(folder, number, month(number), tell, made)
 
 
+def _wiki(folder: Path, tell: Tell, stop: Stop) -> None:
+    write_wiki(folder, SNAPSHOTS, tell, stop)
+
+
 def _news(folder: Path, tell: Tell, stop: Stop) -> None:
+    write_templates(folder / "templates.yaml")
     about = subjects()
     known = [subject for place, subject in enumerate(about) if place % LATE]
     before, after = facts(1, known), facts(2, about)
@@ -67,8 +71,9 @@ def _news(folder: Path, tell: Tell, stop: Stop) -> None:
 
 
 def _months(folder: Path, tell: Tell, stop: Stop) -> None:
+    write_templates(folder / "templates.yaml")
     about = subjects()
-    write_pages(folder / "first" / f"{month(1)}.jsonl", pages(1, about), month(1))
+    write_pages(folder / "snapshots" / f"{month(1)}.jsonl", pages(1, about), month(1))
     _facts(folder, 1, facts(1, about))
     for number in range(2, MONTHS + 1):
         told = facts(number, about)
@@ -87,13 +92,6 @@ def _probes(folder: Path, number: int, name: str, tell: Tell, difference: Path |
     old, new = (folder / "facts" / f"{month(one)}.jsonl" for one in (number - 1, number))
     output, dates = folder / "probes" / f"{name}.jsonl", (month(number - 1), month(number))
     write_probes(old, new, output, folder / "templates.yaml", tell, dates, difference)
-
-
-def _copy(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f"{target.name}.partial")
-    shutil.copyfile(source, partial)
-    partial.replace(target)
 
 
 _WRITERS: dict[str, Callable[[Path, Tell, Stop], None]] = {"temporalwiki": _wiki, "ckl": _news, "tic": _months}

@@ -71,7 +71,7 @@ class FactSet(Part):
 
 
 class FactRatio(Part):
-    """FUAR (rewarm/evaluation/fuar.py); `value` is None for "no gain". The scores it is made of, before and after, have
+    """FUAR (rewarm/evaluation/fuar.py); `value` is None for "no gain" and "not asked". The scores it is made of, before and after, have
     an entry for each earlier model, None where there is no such task."""
 
     value: float | None

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from rewarm.evaluation.fuar import is_asked, words
 from rewarm.report.fact_parts import FactCell, FactMeasure, FactRatio, FactRow, Facts, FactSet, FactShare, FactTotal
 from rewarm.report.wording import NOISE, counted, listed, share, signed
 
@@ -127,15 +128,13 @@ def ratios(facts: Facts) -> Table:
             for since, found in kinds:
                 for metric, ratio in found.items():
                     said = f"{since}, {_RATIOS[metric]}"
-                    lines.append([Entry(total.name, said), Entry(words(ratio)), *_tasks(ratio)])
+                    lines.append([Entry(total.name, said), Entry(ratio_words(ratio)), *_tasks(ratio)])
     return Table(["Model", "FUAR", *_TASKS.values()], lines)
 
 
-def words(ratio: FactRatio) -> str:
-    """`0.28`, `0.00 (vacuous)` or `no gain`."""
-    if ratio.value is None:
-        return "no gain"
-    return f"{ratio.value:.2f}{' (vacuous)' if ratio.vacuous else ''}"
+def ratio_words(ratio: FactRatio) -> str:
+    """`0.28`, `0.00 (vacuous)`, `no gain` or `not asked`."""
+    return words(ratio.value, ratio.vacuous, is_asked(ratio.invariant, ratio.updated, ratio.new))
 
 
 def _tasks(ratio: FactRatio) -> Iterator[Entry]:
@@ -148,7 +147,7 @@ def _tasks(ratio: FactRatio) -> Iterator[Entry]:
 def about(one: FactSet) -> str:
     """One or two sentences on what a set asks, and what of it the base knew before."""
     cells = one.rows[0].cells
-    counts = [f"{cell.facts:,} {kind}" for kind, cell in cells.items()]
+    counts = [f"{cell.facts:,} {kind}" for kind, cell in cells.items()] or ["0"]
     stage = f", new with stage {one.stage}" if one.stage is not None else ""
     knows = [f"{count:,} {kind}" for kind, count in one.base_knows.items()]
     said = f"{listed(counts)} facts{stage}."

@@ -32,8 +32,9 @@ FACT_METRICS = (
 FUAR = (
     "FUAR (forgotten against updated and acquired): the points lost on unchanged facts for each point won on changed "
     "and new ones. 0: nothing was lost; 1: as much as was won; lower is better. No gain: nothing was won, so there is "
-    "nothing to divide by. Vacuous: less than 5 points were won, too few for the ratio to say anything. It is never to "
-    "be read without the three scores beside it, which are over all facts of the kind."
+    "nothing to divide by. Vacuous: less than 5 points were won, too few for the ratio to say anything, or "
+    "nothing was known that could be lost. Not asked: no unchanged facts were asked, or no changed and new ones. It is "
+    "never to be read without the three scores beside it, which are over all facts of the kind."
 )
 FEW_DOCUMENTS = 30
 

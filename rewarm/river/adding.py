@@ -164,8 +164,8 @@ def _refuse_lost_state(run: RunDirectory, planned: Sequence[LegPlan]) -> None:
         if before is not None and before.name in finished and not steps_saved(run.training(before.name)):
             raise UserError(
                 f"stage '{leg.stage}' has optimizer_state '{leg.policy}', and the state that {before.name} of "
-                f"'{run.root}' ended with is not kept (that of a stage with a date is). Add the stage with optimizer_state "
-                "reset: --set optimizer_state=reset"
+                f"'{run.root}' ended with is not kept (that of a stage with a date is). Add the stage with "
+                "--set optimizer_state=reset"
             )
 
 

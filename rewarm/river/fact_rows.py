@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from rewarm.evaluation.contamination import LEARNABLE, contamination, known
 from rewarm.evaluation.fact_scores import FactScores, pooled
-from rewarm.evaluation.fact_summary import Change, changes, figures
+from rewarm.evaluation.fact_summary import Change, changes, clusters, figures
 from rewarm.evaluation.fuar import Fuar, Gap, fuar, gap, phase_fuar
 from rewarm.evaluation.intervals import ratio_interval
 from rewarm.plan import Plan
@@ -29,6 +29,8 @@ from rewarm.river.replaying import path_before
 SHOWN = ("nats_per_byte", "rank_1", "exact", "prefers_new", "stale", "chosen", "old_nats_per_byte")
 RATIO_METRICS = ("exact", "rank_1")
 """FUAR by what a model writes, as published, and by rank, for models too small to write an answer."""
+TAIL = 0.025
+"""What either bound of a 95 % interval leaves out."""
 Mask = NDArray[np.bool_]
 Scores = Mapping[str, FactScores]
 Controls = Sequence[tuple[str, RunDirectory, Sequence[LegPlan]]]
@@ -168,13 +170,13 @@ def _cells(base: FactScores, after: FactScores, row: RowKind) -> dict[str, FactC
         of_kind_N = base.of_kind(kind)
         if of_kind_N.any():
             measuring_N = _measuring(base, kind)
-            apart = figures(after, measuring_N)
+            apart = figures(after, measuring_N, SHOWN)
             cells[kind] = FactCell(
                 facts=int(of_kind_N.sum()),
                 known=None if kind == "deleted" else float(knows_N[of_kind_N].mean()),
                 held=_share(after, measuring_N),
                 measures=_measures(base, after, of_kind_N, row),
-                apart={metric: apart[metric].value for metric in SHOWN if metric in apart},
+                apart={metric: figure.value for metric, figure in apart.items()},
             )
     return cells
 
@@ -192,11 +194,9 @@ def _measures(base: FactScores, after: FactScores, chosen_N: Mask, row: RowKind)
     if row == "base":
         return {
             name: FactMeasure(value=one.value, probes=one.probes)
-            for name, one in figures(after, chosen_N).items()
-            if name in SHOWN
+            for name, one in figures(after, chosen_N, SHOWN).items()
         }
-    found = changes(base, after, chosen_N)
-    return {name: _measure(found[name]) for name in SHOWN if name in found}
+    return {name: _measure(one) for name, one in changes(base, after, chosen_N, SHOWN).items()}
 
 
 def _measure(one: Change) -> FactMeasure:
@@ -210,12 +210,17 @@ def _share(scores: FactScores, chosen_N: Mask) -> FactShare | None:
     """The share of the chosen facts that a model knows; None when none is chosen."""
     if not chosen_N.any():
         return None
-    chosen = only(scores, chosen_N)
-    names = [subject or f"\n{probe}" for subject, probe in zip(chosen.subjects, chosen.ids, strict=True)]
-    _, cluster_N = np.unique(names, return_inverse=True)
-    knows_C = np.asarray(np.bincount(cluster_N, known(chosen)), np.float64)
-    found = ratio_interval(knows_C, np.asarray(np.bincount(cluster_N), np.float64))
-    return FactShare(value=found.delta, low=found.low, high=found.high, facts=len(chosen.ids))
+    _, cluster_N = np.unique(clusters(scores)[chosen_N], return_inverse=True)
+    facts_C = np.asarray(np.bincount(cluster_N), np.float64)
+    knows_C = np.asarray(np.bincount(cluster_N, known(scores)[chosen_N]), np.float64)
+    found = ratio_interval(knows_C, facts_C)
+    low, high = found.low, found.high
+    if found.delta in (0, 1):
+        # No draw differs from another, which is no certainty: the exact bound of so many independent subjects
+        # (Clopper and Pearson 1934).
+        least = TAIL ** (1 / len(facts_C))
+        low, high = (least, 1.0) if found.delta else (0.0, 1 - least)
+    return FactShare(value=found.delta, low=low, high=high, facts=int(chosen_N.sum()))
 
 
 def _total(stream: Stream, models: Sequence[_Model], model: _Model) -> FactTotal | None:
@@ -238,27 +243,27 @@ def _along(stream: Stream, models: Sequence[_Model], last: _Model) -> dict[str, 
     """FUAR of a stage against every model before it on its path.
 
     What was known before stage i + 1 is what a set of that stage or an earlier one calls unchanged: it held before, and
-    holds since. Facts that a stage of the path changed later on are no task. Empty when a model before is missing.
+    holds since. Facts that a stage of the path changed later on are no task. Empty when a model before is missing, or
+    no set asks what the stage itself changed.
     """
     by_path = {model.path: model.scores for model in models if model.row == "stage"}
     earlier = [stream.base, *(by_path.get(last.path[:count], {}) for count in range(1, len(last.path)))]
     updated = [name for name in stream.base if stream.stage_of[name] == last.path[-1]]
-    found = {}
-    for metric in RATIO_METRICS:
-        tasks: list[tuple[Gap | None, Gap | None, Gap | None]] = []
-        for number, before in enumerate(earlier):
-            held = stream.reached(last.path[: number + 1])
-            if any(name not in before for name in (*held, *updated)):
-                return {}
-            pairs = [
-                (stream.pooled(before, names, last.path), stream.pooled(last.scores, names, last.path), kind)
-                for names, kind in ((held, "unchanged"), (updated, "changed"), (updated, "new"))
-            ]
-            invariant, changed, new = (_gap(first, second, kind, metric) for first, second, kind in pairs)
-            tasks.append((invariant, changed, new))
-        invariants, updates, additions = zip(*tasks, strict=True)
-        found[metric] = _ratio(fuar(invariants, updates, additions))
-    return found
+    if not updated:
+        return {}
+    learned = stream.pooled(last.scores, updated, last.path)
+    tasks: dict[str, list[list[Gap | None]]] = {metric: [] for metric in RATIO_METRICS}
+    for number, before in enumerate(earlier):
+        held = stream.reached(last.path[: number + 1])
+        if any(name not in before for name in (*held, *updated)):
+            return {}
+        known_before, known_now = (stream.pooled(scores, held, last.path) for scores in (before, last.scores))
+        lacked = stream.pooled(before, updated, last.path)
+        for metric, found in tasks.items():
+            invariant = _gap(known_before, known_now, "unchanged", metric)
+            found.append([invariant, *(_gap(lacked, learned, kind, metric) for kind in LEARNABLE)])
+    columns = {metric: list(zip(*found, strict=True)) for metric, found in tasks.items()}
+    return {metric: _ratio(fuar(kept, changed, new)) for metric, (kept, changed, new) in columns.items()}
 
 
 def _gap(before: FactScores | None, after: FactScores | None, kind: str, metric: str) -> Gap | None:

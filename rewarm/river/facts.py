@@ -17,7 +17,7 @@ from rewarm.evaluation.generation import budget
 from rewarm.probes import Probe
 from rewarm.river.directory import RunDirectory
 from rewarm.river.inputs import Inputs
-from rewarm.tokens.prepare import Tell, silent
+from rewarm.types import Tell, silent
 
 WRITTEN_TOKEN = 2
 """What a token that a model writes costs, in tokens that it reads: measured on a 0.5 M model on a CPU."""

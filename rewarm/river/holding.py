@@ -26,11 +26,10 @@ from rewarm.stages import NEW, OLD, SELF
 from rewarm.tokens.hashing import seed_of
 from rewarm.tokens.loader import Source, StageRows
 from rewarm.tokens.order import DocumentStream
-from rewarm.tokens.prepare import Tell
 from rewarm.training import checkpoint
 from rewarm.training.keepers import Keepers
 from rewarm.training.machine import choose_precision
-from rewarm.types import Batch, UserError
+from rewarm.types import Batch, Tell, UserError
 
 
 def methods(leg: LegPlan) -> dict[str, Retention]:

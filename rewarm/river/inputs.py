@@ -19,10 +19,10 @@ from rewarm.river.probe_sets import changed_sets, keep_sets, kept_sets, load_set
 from rewarm.river.stale_documents import LeftOut
 from rewarm.tokens import tokenizer as tokenizers
 from rewarm.tokens.order import DocumentStream, Indices, held_out, is_held_out, training_documents, watch_documents
-from rewarm.tokens.prepare import Tell, fingerprint, group_key, prepare, silent
+from rewarm.tokens.prepare import fingerprint, group_key, prepare
 from rewarm.tokens.shards import Store
 from rewarm.tokens.tokenizer import TextTokenizer
-from rewarm.types import BadRows, UserError
+from rewarm.types import BadRows, Tell, UserError, silent
 
 FEW_DOCUMENTS = 20
 BEGUN = "inputs"

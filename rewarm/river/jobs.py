@@ -14,8 +14,7 @@ from pathlib import Path
 import torch
 
 from rewarm.plan import Plan
-from rewarm.tokens.prepare import Tell
-from rewarm.types import Stopped
+from rewarm.types import Stopped, Tell
 
 Process = subprocess.Popen[bytes]
 _LOOK_SECONDS = 0.5

@@ -63,12 +63,6 @@ def legs(
         replayed = replay_weights(stage, path_before(plan, stage))
         shares, tokens = shares_and_tokens(stage, replayed, corpus_tokens)
         name = f"stage-{number}-{stage.name}"
-        steps = made.get(name, round(tokens / plan.batch_tokens))
-        if steps < 1:
-            raise UserError(
-                f"stage '{stage.name}': {tokens} tokens are less than half a step of batch_tokens {plan.batch_tokens}. "
-                "Raise the budget or lower batch_tokens"
-            )
         state = _state_after(found.get(start))
         leg = LegPlan(
             name=name,
@@ -78,7 +72,7 @@ def legs(
             start=start,
             shares=shares,
             replayed=tuple(replayed),
-            steps=steps,
+            steps=made[name] if name in made else _steps(plan, stage, tokens),
             schedule=stage.schedule,
             mixture=stage.mixture,
             peak=_peak(stage, state),
@@ -97,6 +91,16 @@ def legs(
             found[release.name] = release
             by_stage[f"{stage.name}-release"] = release.name
     return list(found.values())
+
+
+def _steps(plan: Plan, stage: Stage, tokens: int) -> int:
+    steps = round(tokens / plan.batch_tokens)
+    if steps < 1:
+        raise UserError(
+            f"stage '{stage.name}': {tokens} tokens are less than half a step of batch_tokens {plan.batch_tokens}. "
+            "Raise the budget or lower batch_tokens"
+        )
+    return steps
 
 
 def _state_after(leg: LegPlan | None) -> StreamState:

@@ -14,7 +14,8 @@ from rewarm.river.inputs import Inputs
 from rewarm.river.legs import LegPlan
 from rewarm.river.replaying import SELF_CORPUS
 from rewarm.tokens.hashing import seed_of
-from rewarm.tokens.prepare import Tell, prepare, silent
+from rewarm.tokens.prepare import prepare
+from rewarm.types import Tell, silent
 
 
 def add_samples(inputs: Inputs, run: RunDirectory, leg: LegPlan, model: PreTrainedModel, tell: Tell = silent) -> None:

@@ -121,7 +121,6 @@ def look(
     tokens = _tokens_per_byte(taken.beginnings, tokenizer) * text_bytes
     seconds = (time.perf_counter() - started) * text_bytes / taken.bytes
     held = float(_held_out(taken.groups, share).mean()) if taken.ended else share
-    known = documents > 0
     token_bytes = tokenizer.dtype.itemsize if tokenizer is not None else 2
     return CorpusForecast(
         name=name,
@@ -131,7 +130,7 @@ def look(
         trainable=round(tokens * (1 - held)),
         held_out_tokens=round(tokens * held),
         counted=False,
-        known=known,
+        known=documents > 0,
         whole=taken.ended,
         rows=taken.bad.rows,
         bad_rows=dict(taken.bad.counts),
@@ -141,6 +140,7 @@ def look(
 
 
 def counted(name: str, store: Store, share: float) -> CorpusForecast:
+    """The forecast of a prepared corpus of which `share` is held out."""
     held = int(store.lengths[held_out(store, share)].sum())
     return CorpusForecast(
         name=name,

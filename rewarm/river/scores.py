@@ -15,8 +15,8 @@ from rewarm.models.load import weights_hash
 from rewarm.river.directory import RunDirectory
 from rewarm.river.facts import ask, is_asked
 from rewarm.river.inputs import Inputs
-from rewarm.tokens.prepare import Tell, silent
 from rewarm.training.machine import on_device
+from rewarm.types import Tell, silent
 
 
 def score(

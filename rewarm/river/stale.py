@@ -22,8 +22,7 @@ from rewarm.river.legs import LegPlan, check_epochs
 from rewarm.river.replaying import path_before
 from rewarm.river.stale_documents import Found, LeftOut, Search, Text
 from rewarm.tokens.order import numbers
-from rewarm.tokens.prepare import Tell, silent
-from rewarm.types import UserError
+from rewarm.types import Tell, UserError, silent
 
 EVENT = "stale"
 """The ledger's event for what a leg does not replay of a corpus."""

@@ -23,10 +23,10 @@ from rewarm.facts.storage import replaced
 from rewarm.probes.outdated import Claim
 from rewarm.probes.stale import Matcher
 from rewarm.tokens.hashing import Indices, text_hash
-from rewarm.tokens.prepare import Tell, alone_in, fingerprint
+from rewarm.tokens.prepare import alone_in, fingerprint
 from rewarm.tokens.shards import Store
 from rewarm.tokens.tokenizer import TextTokenizer
-from rewarm.types import BadRows, UserError
+from rewarm.types import BadRows, Tell, UserError
 
 PART_BYTES = 500_000_000
 """Text of one part: what a stopped search may have to read again."""

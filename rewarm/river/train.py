@@ -29,7 +29,6 @@ from rewarm.river.starts import merge, start_model
 from rewarm.schedules import Schedule
 from rewarm.tokens.hashing import seed_of
 from rewarm.tokens.loader import Source, StageRows
-from rewarm.tokens.prepare import Tell, silent
 from rewarm.training import activations, checkpoint
 from rewarm.training.activations import Passes
 from rewarm.training.journal import Journal
@@ -37,7 +36,7 @@ from rewarm.training.leg import Leg
 from rewarm.training.loop import Due, train
 from rewarm.training.machine import check_compiler, choose_precision, seconds_of
 from rewarm.training.optimizer import AdamWOptions, Optimizer
-from rewarm.types import Stopped
+from rewarm.types import Stopped, Tell, silent
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ import fcntl
 import hashlib
 import json
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,20 +24,13 @@ from rewarm.corpora.faults import check_budget
 from rewarm.tokens.hashing import Words, text_hash, text_hashes
 from rewarm.tokens.shards import FORMAT, Store, StoreWriter
 from rewarm.tokens.tokenizer import TextTokenizer
-from rewarm.types import BadRows, Document, StorageError, UserError
+from rewarm.types import BadRows, Document, StorageError, Tell, UserError, silent
 
 BLOCK_CHARACTERS = 1_000_000
 ENCODERS = 2
 """Blocks encoded at a time: while the ids of one are copied, on one core, the other keeps the rest of them busy."""
 
-Tell = Callable[[str, float, float | None, str], None]
-"""Progress: what is being done, how far, of how much (None: unknown), in which unit."""
-
 Encoded = tuple[NDArray[Any], NDArray[np.int64], NDArray[np.int64], Words, Words]
-
-
-def silent(label: str, done: float, total: float | None, unit: str) -> None:
-    """Progress for nobody."""
 
 
 def fingerprint(corpus: Corpus) -> list[dict[str, Any]]:

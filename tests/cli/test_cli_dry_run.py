@@ -77,7 +77,7 @@ def test_init_in_an_empty_folder(cli: Any, base: Path, texts: dict[str, Path], u
 def test_the_demo(cli: Any, tmp_path: Path, untouched: Any) -> None:
     untouched()
     found = cli("demo", "--dry-run", "--json", "--output", tmp_path / "demo").json()
-    assert [leg["name"] for leg in found["legs"] if leg["run"] == ""] == ["stage-1-facts", "stage-2-code"]
+    assert [leg["name"] for leg in found["legs"] if leg["run"] == ""] == ["stage-1-changes", "stage-2-code"]
     untouched()
 
 

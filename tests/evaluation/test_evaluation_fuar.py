@@ -63,7 +63,26 @@ def test_two_phases_by_hand() -> None:
 def test_tasks_that_are_not_defined_add_nothing() -> None:
     found = fuar([Gap(0.8, 0.6), None], [None, None], [Gap(0.2, 0.6), None])
     assert found.value == pytest.approx(0.5)
-    assert fuar([None], [None], [None]).words == "no gain"
+
+
+def test_what_was_not_asked_is_not_called_nothing_lost_or_nothing_gained() -> None:
+    """Without a task of what was to be kept the formula gives 0, as if nothing had been forgotten."""
+    unasked = fuar([None], [Gap(0.1, 0.6)], [Gap(0.2, 0.6)])
+    assert (unasked.value, unasked.words) == (None, "not asked")
+    assert fuar([Gap(0.8, 0.6)], [None], [None]).words == "not asked"
+    assert fuar([Gap(0.8, 0.6)], [Gap(0.5, 0.4)], [None]).words == "no gain"
+
+
+def test_where_nothing_could_be_lost_the_ratio_is_vacuous() -> None:
+    assert fuar([Gap(0.0, 0.1)], [Gap(0.1, 0.6)], [None]).words == "0.00 (vacuous)"
+    assert fuar([Gap(0.2, 0.2)], [Gap(0.1, 0.6)], [None]).words == "0.00"
+
+
+def test_every_earlier_model_raises_what_is_called_a_gain() -> None:
+    """4 points against each of two models are 8 in all, which is not much for either."""
+    kept, gained = [Gap(0.8, 0.6)] * 2, [Gap(0.1, 0.14)] * 2
+    assert fuar(kept, gained, [None, None]).words == "5.00 (vacuous)"
+    assert fuar(kept, [Gap(0.1, 0.16)] * 2, [None, None]).words == "3.33"
 
 
 def test_what_is_no_share_or_has_no_phase_is_refused() -> None:

@@ -9,11 +9,7 @@ import pytest
 from rewarm.facts import sorting
 from rewarm.facts.sorting import merged, sort_facts
 from rewarm.facts.triples import Triples
-from rewarm.types import StorageError
-
-
-def silent(label, done, total, unit):
-    pass
+from rewarm.types import StorageError, silent
 
 
 def written(file, triples):

@@ -10,9 +10,8 @@ import pytest
 import torch
 
 from rewarm.models.samples import BARREN_BATCHES, ROWS, Sampling, sample_corpus
-from rewarm.tokens.prepare import silent
 from rewarm.tokens.tokenizer import TextTokenizer
-from rewarm.types import BadRows, UserError
+from rewarm.types import BadRows, UserError, silent
 
 
 @pytest.fixture(scope="session")

@@ -16,11 +16,7 @@ from rewarm.probes.asking import Templates
 from rewarm.probes.building import Building, build, fault_of
 from rewarm.probes.comparing import Change
 from rewarm.probes.jsonl import Jsonl
-from rewarm.types import Stopped, UserError
-
-
-def silent(label, done, total, unit):
-    pass
+from rewarm.types import Stopped, UserError, silent
 
 
 @pytest.fixture

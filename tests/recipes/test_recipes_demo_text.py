@@ -1,4 +1,4 @@
-"""The demo's text: same bytes each time, sane sizes, and only the parts of sources that belong in it."""
+"""The demo's real text: same bytes each time, sane sizes, and only the parts of sources that belong in it."""
 
 import json
 import re
@@ -25,43 +25,40 @@ def rows(path: Path) -> list[dict[str, str]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-# The three files
+# The two files
 
 
 def test_writing_twice_gives_the_same_bytes(written: dict[str, Path], tmp_path: Path) -> None:
     again = write(tmp_path / "new" / "folder")
-    assert list(again) == ["old", "facts", "code"]
+    assert list(again) == ["old", "code"]
     assert {name: path.name for name, path in again.items()} == {
         "old": "old.jsonl",
-        "facts": "facts.jsonl",
         "code": "code.jsonl",
     }
     for name, path in again.items():
         assert path.read_bytes() == written[name].read_bytes()
     assert sorted(path.name for path in (tmp_path / "new" / "folder").iterdir()) == [
         "code.jsonl",
-        "facts.jsonl",
         "old.jsonl",
     ]
 
 
 def test_only_a_file_with_other_content_is_written_again(tmp_path: Path) -> None:
     first = write(tmp_path)
-    whole = first["facts"].read_bytes()
-    first["facts"].write_bytes(whole[:1000])
+    whole = first["code"].read_bytes()
+    first["code"].write_bytes(whole[:1000])
     before = {name: path.stat().st_mtime_ns for name, path in first.items()}
     second = write(tmp_path)
     after = {name: path.stat().st_mtime_ns for name, path in second.items()}
-    assert (after["old"], after["code"]) == (before["old"], before["code"])
-    assert after["facts"] != before["facts"]
-    assert second["facts"].read_bytes() == whole
+    assert (after["old"]) == (before["old"])
+    assert after["code"] != before["code"]
+    assert second["code"].read_bytes() == whole
 
 
 @pytest.mark.parametrize(
     ("name", "fewest", "least_bytes", "most_bytes"),
     [
         ("old", 300, 1_000_000, 2_000_000),
-        ("facts", 1500, 300_000, 800_000),
         ("code", 60, 1_000_000, 1_700_000),
     ],
 )
@@ -78,7 +75,6 @@ def test_sizes_and_fields(written: dict[str, Path], name: str, fewest: int, leas
 def test_groups_are_many_enough_to_hold_some_out_whole(written: dict[str, Path]) -> None:
     counts = {name: len({row["group"] for row in rows(path)}) for name, path in written.items()}
     assert counts["old"] >= 150
-    assert counts["facts"] == 16 + 24 + 10 + 10 + 8
     assert counts["code"] >= 7
 
 
