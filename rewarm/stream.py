@@ -79,9 +79,8 @@ def _expand(each: Each, template: Mapping[str, Any], made: dict[str, Any], where
     sets = _grouped(each.probes, each.by, f"{where}.probes") if each.probes else {}
     for key, paths in _grouped(each.each, each.by, f"{where}.each").items():
         stage = add_stage(made, template, each, key, paths)
-        for path in sets.pop(key, []):
-            name = stage if stage not in made["probes"] else f"{stage}-{_stem(path)}"[:60]
-            made["probes"][name] = {"path": path, "stage": stage}
+        for number, path in enumerate(sets.pop(key, []), 1):
+            made["probes"][_set_name(made["probes"], stage, path, number)] = {"path": path, "stage": stage}
     if sets:
         dates = ", ".join(sorted(sets)[:3])
         raise Faults([(f"{where}.probes", f"probes for {dates} have no text of the same {each.by}: 'each' has none")])
@@ -128,7 +127,8 @@ def grown(
         watch=False,
     )  # fmt: skip
     key = str(date) if dated else name or _stem(path)
-    if (called := stage_name(each.stream, key)) in {*made["corpora"], *(stage["name"] for stage in made["stages"])}:
+    taken = {*made["corpora"], *(stage["name"] for stage in made["stages"]), *(made["probes"] if probes else ())}
+    if (called := stage_name(each.stream, key)) in taken:
         raise Faults([("name", f"'{called}' is in the plan already: give the stage another name")])
     data = given.pop("data", None)
     add_stage(made, given if dated else {**given, "date": date}, each, key, [path])
@@ -200,6 +200,14 @@ def date_in(path: str) -> str | None:
     folder, name = os.path.split(path.rstrip("/"))
     found = list(_DATE.finditer(name)) or list(_DATE.finditer(os.path.basename(folder)))
     return "-".join(part for part in found[-1].groups() if part) if found else None
+
+
+def _set_name(taken: Mapping[str, Any], stage: str, path: str, number: int) -> str:
+    """The name of a date's set of probes: that of the stage, or where it has several, with that of the file."""
+    if stage not in taken:
+        return stage
+    name = f"{stage}-{_stem(path)}"[:60]
+    return name if name not in taken else f"{name[:50]}-{number}"
 
 
 def _stem(path: str) -> str:

@@ -93,9 +93,13 @@ def _check(options: Options) -> None:
         raise UserError(f"--limit {options.limit}: ask at least 1 probe of each set, or leave --limit out for all")
     if options.unknown_only is not None and options.unknown_only.suffix != ".jsonl":
         raise UserError(f"--unknown-only '{options.unknown_only}' is written as lines of JSON: end its name in .jsonl")
-    for file in (options.unknown_only, options.output):
-        if file is not None and file.resolve() in {path.resolve() for path in options.probes}:
-            raise UserError(f"'{file}' is read and would be overwritten: name another file to write")
+    taken = {path.resolve() for path in options.probes}
+    for file in (one for one in (options.unknown_only, options.output) if one is not None):
+        if file.resolve() in taken:
+            raise UserError(f"'{file}' is read, or written twice, and would be overwritten: name another file to write")
+        if file.is_dir():
+            raise UserError(f"'{file}' is a folder: name a file in it to write")
+        taken.add(file.resolve())
 
 
 def _read(options: Options) -> tuple[Sets, dict[str, Tally]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -210,7 +211,8 @@ def _compared(title: str, kinds: Mapping[str, Mapping[str, Change]]) -> Table:
             change, (head, style) = held[metric], _STYLES[metric]
             found, signed = change.interval, style.replace("{:", "{:+")
             ends = f"{style.format(change.before)}\n{style.format(change.after)}"
-            moved = f"{signed.format(found.delta)}\n[{signed.format(found.low)}, {signed.format(found.high)}]"
+            bounds = f"[{signed.format(found.low)}, {signed.format(found.high)}]"
+            moved = f"{signed.format(found.delta)}\n{bounds if math.isfinite(found.low) else 'no interval'}"
             shown.add_row(kind, head, f"{change.count:,}", ends, moved, found.verdict)
     return shown
 

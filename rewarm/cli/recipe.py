@@ -81,6 +81,7 @@ def _full(manner: Manner, options: Options, name: str) -> Answer:
     from rewarm.recipes.published import Asked, compare_command, full_plan, recipe
     from rewarm.types import UserError
 
+    found = recipe(name)
     _check_output(options.output, options, manner)
     if options.base is None:
         raise UserError(f"recipe '{name}' needs --base: the model to update, such as openai-community/gpt2-large")
@@ -94,7 +95,7 @@ def _full(manner: Manner, options: Options, name: str) -> Answer:
     )
     text = full_plan(name, options.method, asked)
     command = compare_command(name, asked, str(options.output))
-    line = f"Beside each other, with a plan of method {recipe(name).default}: {command}"
+    line = f"Beside each other, with a plan of method {found.default}: {command}"
     return _written(manner, options.output, text, [line], {"compare": command})
 
 

@@ -25,6 +25,9 @@ def write_arrays(file: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
             os.fsync(opened.fileno())
         partial.replace(file)
     except OSError as error:
-        raise StorageError(f"'{file}' was not written ({error.strerror}); free some space and run it again") from error
+        raise StorageError(
+            f"'{file}' was not written ({error.strerror}). Everything saved before is whole: make room and run the same "
+            "command again"
+        ) from error
     finally:
         partial.unlink(missing_ok=True)

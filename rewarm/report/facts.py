@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from rewarm.evaluation.fuar import is_asked, words
 from rewarm.report.fact_parts import FactCell, FactMeasure, FactRatio, FactRow, Facts, FactSet, FactShare, FactTotal
+from rewarm.report.meanings import FEW_DOCUMENTS
 from rewarm.report.wording import NOISE, counted, listed, share, signed
 
 METRICS = {
@@ -155,8 +156,14 @@ def about(one: FactSet) -> str:
 
 
 def notes(one: FactSet) -> list[str]:
-    """What was left out of a set, and why."""
+    """What was left out of a set, and why, and what its intervals are too few for."""
+    few = [f"{cell.facts:,} {kind}" for kind, cell in one.rows[0].cells.items() if cell.facts < FEW_DOCUMENTS]
     found = []
+    if few:
+        found.append(
+            f"{one.name} asks only {listed(few)} facts: below {FEW_DOCUMENTS} the intervals are too narrow, and what "
+            "they tell from noise may be noise."
+        )
     if one.again:
         found.append(
             f"{counted(one.again, 'fact')} of {one.name} changed again with a later stage, by what its own set says: "

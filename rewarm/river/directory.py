@@ -147,6 +147,11 @@ class RunDirectory:
             "Give another output_dir, or restore the plan to go on with this run"
         )
 
+    def clear_partials(self) -> None:
+        """Deletes the scores that a killed process had begun to write; for the process that holds the directory."""
+        for file in self.evaluations.rglob("*.partial"):
+            file.unlink(missing_ok=True)
+
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Holds the directory for this process; UserError when another process runs in it.

@@ -61,6 +61,8 @@ def carry_out(
     plan = inputs.plan
     planned = legs(plan, inputs.trainable_tokens, directory.steps_made())
     controls = _controls(plans, directory, inputs)
+    for run in [directory, *(run for _, run, _ in controls)]:
+        run.clear_partials()
     every = [(plan, directory, planned), *((plans[word], run, own) for word, run, own in controls)]
     stale.find_all(inputs, every, hooks.tell_or_stop)
     _measure_base(plan, directory, inputs, hooks)

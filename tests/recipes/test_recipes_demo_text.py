@@ -50,7 +50,7 @@ def test_only_a_file_with_other_content_is_written_again(tmp_path: Path) -> None
     before = {name: path.stat().st_mtime_ns for name, path in first.items()}
     second = write(tmp_path)
     after = {name: path.stat().st_mtime_ns for name, path in second.items()}
-    assert (after["old"]) == (before["old"])
+    assert after["old"] == before["old"]
     assert after["code"] != before["code"]
     assert second["code"].read_bytes() == whole
 

@@ -111,8 +111,12 @@ def test_fuar_is_told_with_its_scores(with_facts: Result) -> None:
     ("value", "vacuous", "said"), [(None, True, "no gain"), (0.0, True, "0.00 (vacuous)"), (0.284, False, "0.28")]
 )
 def test_fuar_in_words(value: float | None, vacuous: bool, said: str) -> None:
-    ratio = FactRatio(value=value, vacuous=vacuous, lost=0, gained=0, invariant=[None], updated=[None], new=[None])
-    assert facts.words(ratio) == said
+    ratio = FactRatio(
+        value=value, vacuous=vacuous, lost=0, gained=0, invariant=[(0.5, 0.5)], updated=[(0.1, 0.1)], new=[None]
+    )
+    assert facts.ratio_words(ratio) == said
+    unasked = ratio.model_copy(update={"value": None, "updated": [None]})
+    assert facts.ratio_words(unasked) == "not asked"
 
 
 def test_bounds_leave_out_an_interval_without_end() -> None:
