@@ -122,7 +122,7 @@ def test_a_wrong_plan_says_what_is_wrong(changes: dict[str, Any], said: str) -> 
         ({"data": "newer"}, "stage 'june' data 'newer' is not in corpora. Did you mean 'new'?"),
         ({"data": ["new", "new"]}, ": data names corpus 'new' twice: name it once, with a weight."),
         ({"data": [{"corpus": "new", "weight": 0}]}, ".data.0.weight: Input should be greater than 0 (given: 0)."),
-        ({"replay": "old"}, ".replay: give a mapping with the keys from, share, mode, half_life, stale, proxy, tokens,"),
+        ({"replay": "old"}, ".replay: give a mapping with the keys from, share, mode, half_life, stale,"),
         ({"replay": {"from": "ol"}}, "stage 'june' replay from 'ol' is not in corpora. Did you mean 'old'?"),
         ({"replay": {"from": "old", "share": 2}}, ".replay: a share of 2 leaves no token for new text"),
         ({"replay": {"from": "old", "share": 0}}, ".replay.share: give a share above 0, or 1/t"),

@@ -97,6 +97,11 @@ def test_probes_are_paired_by_date(texts: Texts, tmp_path: Path) -> None:
         "book-2022": {"path": str(tmp_path / "facts/2022-people.jsonl"), "stage": "book-2022"},
         "book-2022-2022-places": {"path": str(tmp_path / "facts/2022-places.jsonl"), "stage": "book-2022"},
     }
+    texts("more/2022.jsonl", "most/2022.jsonl", "much/2022.jsonl")
+    several = expanded({"stages": {**each, "probes": str(tmp_path / "m*/2022.jsonl")}})["probes"]
+    assert {name: Path(one["path"]).parent.name for name, one in several.items()} == {
+        "book-2022": "more", "book-2022-2022": "most", "book-2022-2022-3": "much",
+    }  # fmt: skip
     texts("facts/2023.jsonl")
     with pytest.raises(UserError, match=r"stages\.probes: probes for 2023 have no text of the same date"):
         expanded({"stages": each})
@@ -148,6 +153,20 @@ def test_an_added_stage_is_what_the_stream_would_have_made(
     added = grown(stream, str(tmp_path / "text/2021-11.jsonl"), None, {}, str(tmp_path / "facts/2021-11.jsonl"))
     assert from_values(added) == whole
     assert without_last_stage(added) == stream
+
+
+def test_an_added_set_of_probes_takes_the_place_of_no_other(
+    stream: dict[str, Any], texts: Texts, tmp_path: Path
+) -> None:
+    texts("text/2021-11.jsonl", "facts/2021-11.jsonl", "all.jsonl")
+    text, facts = str(tmp_path / "text/2021-11.jsonl"), str(tmp_path / "facts/2021-11.jsonl")
+    own = {
+        **stream,
+        "probes": {**stream["probes"], "wiki-2021-11": {"path": str(tmp_path / "all.jsonl"), "stage": None}},
+    }
+    with pytest.raises(ValueError, match="'wiki-2021-11' is in the plan already"):
+        grown(own, text, None, {}, facts)
+    assert grown(own, text, None, {})["probes"] == own["probes"]
 
 
 def test_an_added_stage_changes_as_asked(stream: dict[str, Any], texts: Texts, tmp_path: Path) -> None:

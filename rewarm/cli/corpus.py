@@ -1,4 +1,4 @@
-"""`rewarm corpus`: verbs that make text and probes out of snapshots. Each is a file `corpus_<verb>.py` beside this one."""
+"""`rewarm corpus`: verbs that make text and probes out of snapshots, each a file `corpus_<verb>.py` beside this one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rewarm import cli
 
 
 def register(app: typer.Typer) -> None:
-    """Adds the group with every verb of its own: modules of this folder that have a function `register_corpus(group)`."""
+    """Adds the group with its verbs: modules of this folder that have a function `register_corpus(group)`."""
     group = typer.Typer(help="Make text and probes: what changed between two snapshots.", no_args_is_help=True)
     for module_info in sorted(pkgutil.iter_modules(cli.__path__), key=lambda module: module.name):
         if module_info.name.startswith("corpus_"):

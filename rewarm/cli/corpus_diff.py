@@ -106,6 +106,12 @@ def _job(options: Options) -> Job:
             f"--memory {options.memory}, --bad-rows {options.bad_rows}: give at least 1M bytes, and a share from 0 to 1"
         )
     old, new = editions(options.old, options.new, options.id_field, options.id_pattern)
+    if options.output.exists() and not options.output.is_dir():
+        raise UserError(f"--output {options.output} is a file: give a folder")
+    root = options.output.resolve()
+    for edition in (old, new):
+        if any(root in file.resolve().parents for file in edition.files):
+            raise UserError(f"--output {options.output} holds files of {edition.name}: give a folder of its own")
     return Job(old, new, OutputFolder(options.output, options.unchanged), settings)
 
 
@@ -155,4 +161,12 @@ def _parts(summary: Mapping[str, Any], output: Path) -> list[Any]:
         if summary[name]["bad_rows"]:
             bad = ", ".join(f"{count:,} {reason}" for reason, count in summary[name]["bad_rows"].items())
             lines.append(f"{name.upper()}: bad rows left out: {bad}")
+        if summary[name]["left_out"]:
+            left = ", ".join(f"{count:,} {reason}" for reason, count in summary[name]["left_out"].items())
+            lines.append(f"{name.upper()}: not taken, or not whole: {left}")
+    if summary["backdated"]:
+        lines.append(
+            f"note: {summary['backdated']:,} of {articles['changed']:,} changed articles have an earlier date in NEW "
+            "than in OLD. Is the earlier snapshot first?"
+        )
     return [shown, *lines, f"Folder: {output}"]

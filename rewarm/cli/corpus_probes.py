@@ -92,7 +92,7 @@ def probes(manner: Manner, options: Options) -> Answer:
     old, new = snapshot_of(options.old), snapshot_of(options.new)
     how = _building(options, old, new)
     if manner.dry_run:
-        return _foreseen(old, new, options.output)
+        return _foreseen(old, new, options.output, how.bad_limit)
     from rewarm.probes.building import build
 
     with Watcher(manner) as watcher:
@@ -124,11 +124,16 @@ def _building(options: Options, old: Snapshot, new: Snapshot) -> Building:
         raise UserError("--paraphrases takes 1 or more, and --max-words 1 or more, or 0 for any number")
     pages = [diff_pages(options.diff)] if options.diff else []
     pages += [unchanged_pages(options.unchanged_text)] if options.unchanged_text else []
+    dates = (options.date_old or old.held(), options.date_new or new.held())
+    _check_order(dates)
+    read = [*old.files(), *new.files(), *(file for one in pages for file in one.files)]
+    if options.output.exists() and any(options.output.samefile(file) for file in read):
+        raise UserError(f"--output {options.output} is a file that is read: give another name")
     return Building(
         templates=Templates(options.templates),
         paraphrases=options.paraphrases,
         as_published=options.as_published,
-        dates=(options.date_old or old.held(), options.date_new or new.held()),
+        dates=dates,
         source=f"{name_of(options.old)} -> {name_of(options.new)}",
         overlap=options.keep_overlap,
         max_words=options.max_words or None,
@@ -138,6 +143,15 @@ def _building(options: Options, old: Snapshot, new: Snapshot) -> Building:
         pages=tuple(pages),
         bad_limit=_share("--bad-rows", options.bad_rows),
     )
+
+
+def _check_order(dates: tuple[str, str]) -> None:
+    from rewarm.types import UserError
+
+    # What one of them leaves open, such as the day, tells nothing.
+    old, new = (date[: min(map(len, dates))] for date in dates)
+    if all(date[:4].isdecimal() for date in dates) and old > new:
+        raise UserError(f"OLD is of {dates[0]} and NEW of {dates[1]}: give the earlier snapshot first")
 
 
 def _caps(options: Options) -> dict[str, float]:
@@ -178,11 +192,17 @@ def _share(option: str, text: str) -> float:
     return share
 
 
-def _foreseen(old: Snapshot, new: Snapshot, output: Path) -> Answer:
+def _foreseen(old: Snapshot, new: Snapshot, output: Path, bad_limit: float) -> Answer:
+    from rewarm.facts import Tally
+    from rewarm.probes.building import check_held
     from rewarm.probes.outlook import free_bytes, outlook
     from rewarm.quantities import clock, short, size
 
-    found = {"old": outlook(old), "new": outlook(new)}
+    found = {}
+    for name, snapshot in (("old", old), ("new", new)):
+        tally = Tally()
+        found[name] = outlook(snapshot, tally)
+        check_held(name, snapshot, tally, bad_limit)
     free = free_bytes(output.absolute().parent)
     shown = table("snapshot", "bytes", "facts", "time", "disk on the way")
     for name, one in found.items():

@@ -53,7 +53,7 @@ class Converted:
     stripped: int
 
 
-def page_text(title: str, markup: str) -> str:
+def convert(title: str, markup: str) -> Converted:
     """The text of a page: its title, an empty line, and one line for every paragraph, heading, list item and row.
 
     Links are their labels; of an infobox, or another sheet of facts before the first heading, every parameter is a
@@ -61,11 +61,6 @@ def page_text(title: str, markup: str) -> str:
     see of them as far as their arguments tell. Left out are notes, comments, files with their captions, categories,
     galleries, source and maintenance templates, and headings with nothing below them. Digits stay as they are.
     """
-    return convert(title, markup).text
-
-
-def convert(title: str, markup: str) -> Converted:
-    """As `page_text`, with the number of pieces that the parser was spared."""
     raw: list[str] = []
     stripped = 0
     lead = True

@@ -78,8 +78,9 @@ class OutputFolder:
                 f"'{self.root}' holds a difference of other inputs or options; changed: {', '.join(changed)}. Give "
                 "another --output, restore them, or delete the folder"
             )
-        if held is None and self.root.is_dir() and (files := [*self.root.glob("*.jsonl.zst")]):
-            raise UserError(f"'{files[0]}' is not from this command: give another --output, or delete it")
+        files = [*self.root.glob("*.jsonl.zst"), *(file for file in self.targets.values() if file.exists())]
+        if held is None and files:
+            raise UserError(f"'{files[0]}' is not from this command: give another name, or delete it")
         whole = all(file.is_file() for file in self.targets.values())
         return summary if summary and whole else None
 

@@ -14,6 +14,7 @@ from itertools import groupby
 from typing import Any
 
 from rewarm.corpora import faults
+from rewarm.corpora.wiki import STRIPPED
 from rewarm.difference.articles import Context
 from rewarm.difference.buckets import Buckets, buckets_needed
 from rewarm.difference.editions import Edition, shown_files
@@ -136,7 +137,7 @@ class Job:
                 yield Task(bucket, counts=counts)
 
         self._write(results(numbered(), self.rules, self.settings.workers))
-        bad_old, bad_new = (BadRows(**{**one, "counts": Counter(one["counts"])}) for one in self.folder.state("filled"))
+        bad_old, bad_new = map(_restored, self.folder.state("filled"))
         total = self.folder.counts()
         for name, rows in (("old", bad_old), ("new", bad_new)):
             if total[f"duplicates_{name}"]:
@@ -162,11 +163,14 @@ class Job:
             "paragraphs": {name: total[f"{name}_paragraph"] for name in ("new", "changed")},
             "sentences": {name: total[f"{name}_sentence"] for name in ("new", "same", "deleted")},
             "characters": {"new": total["characters"], "old": total["characters_old"], "all": total["characters_new"]},
+            "backdated": total["articles_backdated"],
             "paired": "by buckets" if self.folder.state("buckets") else "as read",
         }
         for name, edition in (("old", self.old), ("new", self.new)):
             tell(f"sha256 of {edition.name}", 0, edition.bytes / 1e6, "MB")
             rows = bad[name]
+            # Pages of two dumps are converted where they are compared, so what was stripped is known only there.
+            stripped = rows["left_out"].get(STRIPPED, 0) + total[f"stripped_{name}"]
             found[name] = {
                 "files": len(edition.files),
                 "bytes": edition.bytes,
@@ -175,12 +179,20 @@ class Job:
                 "rows": rows["rows"],
                 "bad_rows": rows["counts"],
                 "bad_examples": rows["examples"],
+                "left_out": rows["left_out"] | ({STRIPPED: stripped} if stripped else {}),
             }
         return {**found, "job": job}
 
 
 def _kept(bad: BadRows) -> dict[str, Any]:
-    return {"rows": bad.rows, "counts": dict(bad.counts), "examples": bad.examples}
+    return {
+        "rows": bad.rows, "counts": dict(bad.counts), "examples": bad.examples, "left_out": dict(bad.left_out),
+    }  # fmt: skip
+
+
+def _restored(kept: dict[str, Any]) -> BadRows:
+    counts, left_out = (Counter(kept[name]) for name in ("counts", "left_out"))
+    return BadRows(kept["rows"], counts, kept["examples"], left_out=left_out)
 
 
 def tasks(pairs: Iterable[Pair], unchanged: bool) -> Iterator[Task]:

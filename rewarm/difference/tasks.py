@@ -15,7 +15,7 @@ from typing import Any
 
 import orjson
 
-from rewarm.corpora.wiki_text import page_text
+from rewarm.corpora.wiki_text import convert
 from rewarm.difference.articles import Change, Context, compare
 from rewarm.difference.editions import Article
 from rewarm.difference.pairs import Pair
@@ -64,23 +64,28 @@ class _Writer:
     def add(self, stream: str, row: dict[str, Any]) -> None:
         self.lines[stream].append(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
 
-    def text(self, article: Article) -> str:
-        return page_text(article.title, article.body) if self.rules.as_markup else article.body
+    def text(self, article: Article, side: str) -> str:
+        if not self.rules.as_markup:
+            return article.body
+        converted = convert(article.title, article.body)
+        self.counts[f"stripped_{side}"] += converted.stripped > 0
+        return converted.text
 
     def pair(self, old: Article | None, new: Article | None) -> None:
         if new is None:
             assert old is not None
             self.counts["articles_removed"] += 1
-            self.add("deleted", {**_head(old), "text": self.text(old), "kind": "article"})
+            self.add("deleted", {**_head(old), "text": self.text(old, "old"), "kind": "article"})
         elif old is None:
             self.counts["articles_added"] += 1
-            self._new_article(new, _titled(new.title, self.text(new)))
+            self._new_article(new, _titled(new.title, self.text(new, "new")))
         elif old.body == new.body:
             self.counts["articles_same"] += 1
             if self.rules.unchanged:
-                self.add("unchanged", {**_head(new), "text": self.text(new)})
+                self.add("unchanged", {**_head(new), "text": self.text(new, "new")})
         else:
-            self._changed(new, compare(self.text(old), self.text(new), self.rules.paragraphs))
+            self.counts["articles_backdated"] += bool(new.date) and new.date < old.date
+            self._changed(new, compare(self.text(old, "old"), self.text(new, "new"), self.rules.paragraphs))
 
     def _new_article(self, new: Article, text: str) -> None:
         self.counts["characters"] += len(text)

@@ -26,8 +26,8 @@ def write_arrays(file: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
         partial.replace(file)
     except OSError as error:
         raise StorageError(
-            f"'{file}' was not written ({error.strerror}). Everything saved before is whole: make room and run the same "
-            "command again"
+            f"'{file}' was not written ({error.strerror}). Everything saved before is whole: make room and run the "
+            "same command again"
         ) from error
     finally:
         partial.unlink(missing_ok=True)

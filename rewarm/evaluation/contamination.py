@@ -30,9 +30,9 @@ def known(scores: FactScores, least_candidates: int = LEAST_CANDIDATES) -> NDArr
     return found
 
 
-def contaminated(base: FactScores, least_candidates: int = LEAST_CANDIDATES) -> NDArray[np.bool_]:
+def contaminated(base: FactScores) -> NDArray[np.bool_]:
     """Which changed and new probes the untouched base knows already (N,): they measure no learning."""
-    return known(base, least_candidates) & base.of_kind(*LEARNABLE)
+    return known(base) & base.of_kind(*LEARNABLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +44,12 @@ class Contamination:
     asked: dict[str, int]
 
 
-def contamination(base: FactScores, least_candidates: int = LEAST_CANDIDATES) -> Contamination:
+def contamination(base: FactScores) -> Contamination:
     """What the untouched base answers, by kind; unchanged probes among them are those that can be forgotten."""
-    known_N = known(base, least_candidates)
+    known_N = known(base)
     kinds = [kind for kind in dict.fromkeys(base.kinds) if kind != "deleted"]
     return Contamination(
-        ids=tuple(np.array(base.ids, object)[contaminated(base, least_candidates)].tolist()),
+        ids=tuple(np.array(base.ids, object)[contaminated(base)].tolist()),
         known={kind: int((known_N & base.of_kind(kind)).sum()) for kind in kinds},
         asked={kind: int(base.of_kind(kind).sum()) for kind in kinds},
     )

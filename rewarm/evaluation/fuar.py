@@ -113,12 +113,10 @@ def gap(before: FactScores, after: FactScores, kind: str, metric: str = "exact")
     return None if first is None or second is None else Gap(first.value, second.value)
 
 
-def phase_fuar(
-    before: FactScores, after: FactScores, metric: str = "exact", vacuous_below: float = VACUOUS_BELOW
-) -> Fuar:
+def phase_fuar(before: FactScores, after: FactScores, metric: str = "exact") -> Fuar:
     """FUAR of one phase: unchanged probes are the invariant task, changed ones the update, new ones the acquisition.
 
     `metric` is a share (`exact`, as published; `rank_1` for models too small to generate an answer).
     """
     tasks = [gap(before, after, kind, metric) for kind in ("unchanged", "changed", "new")]
-    return fuar([tasks[0]], [tasks[1]], [tasks[2]], vacuous_below)
+    return fuar([tasks[0]], [tasks[1]], [tasks[2]])

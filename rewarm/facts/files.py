@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
+import datetime
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PosixPath
 from typing import IO, Annotated, Any, ClassVar
 
 import orjson
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from rewarm.corpora import faults, paths
 from rewarm.corpora.jsonl import second_look
@@ -24,6 +25,15 @@ BROKEN_CSV = "broken CSV"
 MAX_ROW_BYTES = 64_000_000
 TABLES = {".csv": ",", ".tsv": "\t"}
 LINES = frozenset({".jsonl", ".ndjson", ".json"})
+
+
+def _as_written(value: Any) -> Any:
+    is_date = isinstance(value, int | datetime.date) and not isinstance(value, bool)
+    return str(value) if is_date else value
+
+
+Written = Annotated[str, BeforeValidator(_as_written)]
+"""A date as people write it: YAML makes a number of 2021 and a date of 2021-01-03."""
 
 Row = tuple[Mapping[str, Any], str]
 """The fields of a row, and its place, `file:line`."""
@@ -85,7 +95,7 @@ def rows(files: Sequence[Path], bad: BadRows, columns: Sequence[str] = ()) -> It
     """The rows of tables (`.csv`, `.tsv`) and of files with one JSON object a line, in order; bad ones are counted.
 
     A good row is not counted: whoever reads it does, for it may hold several facts. The first row of a table names its
-    fields, unless `columns` does. UserError for a table whose header is empty.
+    fields, unless `columns` does. UserError for a table whose header is empty or broken.
     """
     for file in files:
         separator = TABLES.get(paths.suffix_of(file.name))
@@ -122,10 +132,15 @@ def _table(file: Path, separator: str, columns: Sequence[str], bad: BadRows) -> 
     )
     heads = list(columns)
     while True:
+        before = reader.line_num
         try:
             cells = next(reader, None)
-        except csv.Error:
-            reject(bad, BROKEN_CSV, f"{name}: row {reader.line_num}")
+        except csv.Error as error:
+            if not heads:
+                raise UserError(f"'{name}': the row that names the fields is broken: {error}. Mend it") from None
+            # A quote that is never closed takes the rows after it with it: each of them is lost, so each counts.
+            for number in range(before + 1, reader.line_num + 1):
+                reject(bad, BROKEN_CSV, f"{name}: row {number}")
             continue
         if cells is None:
             return

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pydantic import field_validator
-
 from rewarm.corpora.sources import Name
 from rewarm.facts import Fact, Snapshot, leave_out, reject
-from rewarm.facts.files import InFiles, rows, several, words
+from rewarm.facts.files import InFiles, Written, rows, several, words
 from rewarm.facts.triples import NO_SUBJECT
 from rewarm.types import BadRows, UserError
 
@@ -32,13 +30,8 @@ class Records(InFiles, Snapshot):
     relations: tuple[Name, ...] = ()
     without_relations: tuple[Name, ...] = ()
     date_field: Name = "date"
-    at: str = ""
+    at: Written = ""
     columns: tuple[Name, ...] = ()
-
-    @field_validator("at", mode="before")
-    @classmethod
-    def _year(cls, value: Any) -> Any:
-        return str(value) if isinstance(value, int) else value
 
     def held(self) -> str:
         """The time chosen, if any."""

@@ -6,23 +6,29 @@ Offices, clubs and posts come in this form (`start`, `end`), and so do the yearl
 from __future__ import annotations
 
 import datetime
+import re
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from rewarm.corpora.sources import Name
-from rewarm.facts import leave_out
+from rewarm.facts import leave_out, reject
 from rewarm.facts.files import words
 from rewarm.facts.triples import Triples
 from rewarm.types import BadRows
 
 NOT_BEGUN = "not begun"
 OVER = "over"
+NO_TIME = "neither start nor end"
+NO_DATE = "start or end is not written as 2021-01-03"
+_WRITTEN = re.compile(r"([-+]?)(\d{4}(?:-\d\d){0,2})(?:[T ].*)?", re.ASCII)
 
 
 class Terms(Triples):
     """Facts that held on the day `at`, from its first day on up to but without the day it ended.
 
     A date may lack its day or month: a fact that ended in 2021 held all of 2021. No start is always, no end is still.
+    Dates are written 2021-01-03 or as Wikidata writes them, +2021-01-03T00:00:00Z, where 00 is an unknown day or month;
+    a row with any other, or with neither field, is bad.
     """
 
     paper: ClassVar[str] = "TempLAMA, arXiv 2106.15110 (facts with the time they held)"
@@ -35,9 +41,15 @@ class Terms(Triples):
         """The day."""
         return self.at.isoformat()
 
-    def _wanted(self, row: Mapping[str, Any], bad: BadRows) -> bool:
+    def _wanted(self, row: Mapping[str, Any], place: str, bad: BadRows) -> bool:
+        if self.start_field not in row and self.end_field not in row:
+            reject(bad, NO_TIME, place)
+            return False
         at = self.at.isoformat()
-        start, end = words(row.get(self.start_field)), words(row.get(self.end_field))
+        start, end = (_date(words(row.get(field))) for field in (self.start_field, self.end_field))
+        if start is None or end is None:
+            reject(bad, NO_DATE, place)
+            return False
         if start > at:
             leave_out(bad, NOT_BEGUN)
             return False
@@ -45,3 +57,11 @@ class Terms(Triples):
             leave_out(bad, OVER)
             return False
         return True
+
+
+def _date(written: str) -> str | None:
+    """A date, month or year as ISO writes it, "" for none; None for what is no date. Before our era is the year 0."""
+    match = _WRITTEN.fullmatch(written)
+    if match is None:
+        return None if written else ""
+    return "0000" if match[1] == "-" else match[2].replace("-00", "")

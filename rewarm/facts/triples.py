@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from rewarm.corpora.sources import Name
 from rewarm.facts import Fact, Snapshot, reject
-from rewarm.facts.files import InFiles, rows, several, words
+from rewarm.facts.files import InFiles, Written, rows, several, words
 from rewarm.types import BadRows
 
 NO_SUBJECT = "no subject"
@@ -35,7 +35,7 @@ class Triples(InFiles, Snapshot):
     object_id_field: Name | None = None
     title_field: Name | None = None
     columns: tuple[Name, ...] = ()
-    date: str = ""
+    date: Written = ""
 
     def held(self) -> str:
         """When the facts held."""
@@ -44,10 +44,10 @@ class Triples(InFiles, Snapshot):
     def read(self, bad: BadRows) -> Iterator[Fact]:
         """Every good fact in the order of the files; bad rows and the number of rows seen are counted in `bad`."""
         for row, place in rows(self.files(), bad, self.columns):
-            if self._wanted(row, bad):
+            if self._wanted(row, place, bad):
                 yield from self._facts(row, place, bad)
 
-    def _wanted(self, row: Mapping[str, Any], bad: BadRows) -> bool:
+    def _wanted(self, row: Mapping[str, Any], place: str, bad: BadRows) -> bool:
         return True
 
     def _facts(self, row: Mapping[str, Any], place: str, bad: BadRows) -> Iterator[Fact]:

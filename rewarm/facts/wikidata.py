@@ -16,7 +16,7 @@ import orjson
 from rewarm.corpora import faults
 from rewarm.corpora.sources import Name
 from rewarm.facts import Fact, Snapshot, Tally, leave_out, reject
-from rewarm.facts.files import InFiles, lines, several, words
+from rewarm.facts.files import InFiles, Written, lines, several, words
 from rewarm.facts.labels import Labels, LabelWriter, read_state
 from rewarm.types import BadRows, UserError
 
@@ -48,7 +48,7 @@ class Wikidata(InFiles, Snapshot):
     articles_only: bool = False
     labels: Name | None = None
     property_labels: Name | None = None
-    date: str = ""
+    date: Written = ""
 
     def held(self) -> str:
         """The date of the dump."""

@@ -69,7 +69,9 @@ def _read(file: Path) -> dict[str, tuple[str, ...]]:
     try:
         given = yaml.safe_load(file.expanduser().read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"templates '{file}' cannot be read: {error}") from None
+        raise UserError(
+            f"templates '{file}' cannot be read: {error}\nPut a sentence that begins with [ or holds ': ' into quotes"
+        ) from None
     if not isinstance(given, Mapping):
         raise UserError(
             f"templates '{file}': give one line for each relation, as in capital: The capital of [X] is [Y]."

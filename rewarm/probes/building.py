@@ -61,14 +61,19 @@ class Building(Wording):
 def build(old: Snapshot, new: Snapshot, output: Path, how: Building, tell: Tell) -> dict[str, Any]:
     """Writes the probes of what became of each fact from `old` to `new`; the summary, which is also written.
 
-    UserError when no probe is left or too many rows are bad.
+    UserError when a snapshot holds no fact, no probe is left or too many rows are bad.
     """
+    for name, snapshot in (("old", old), ("new", new)):
+        # Both before either is sorted, which may take hours: wrong names of fields show at the first fact.
+        first = Tally(watch=lambda what, done: tell("look for a fact", done, None, "bytes"))
+        if next(iter(snapshot.sample(first)), None) is None:
+            check_held(name, snapshot, first, how.bad_limit)
     work = output.with_name(f"{output.name}.work")
     summary: dict[str, Any] = {}
     sorted_facts = {}
     for name, snapshot in (("old", old), ("new", new)):
         sorted_facts[name], tally = sort_facts(snapshot, work / name, partial(_tell_of, tell, name))
-        check_budget(name, tally, how.bad_limit)
+        check_held(name, snapshot, tally, how.bad_limit)
         summary[name] = told_of(tally)
     seen = {"old": Seen(), "new": Seen()}
     with _spooled(work / "candidates") as file:
@@ -94,6 +99,17 @@ def build(old: Snapshot, new: Snapshot, output: Path, how: Building, tell: Tell)
 
 def _tell_of(tell: Tell, name: str, what: str, done: float, total: float | None, unit: str) -> None:
     tell(f"{name} snapshot: {what}", done, total, unit)
+
+
+def check_held(name: str, snapshot: Snapshot, tally: Tally, bad_limit: float) -> None:
+    """UserError when a snapshot that was read holds no fact, or more than the share `bad_limit` of its rows is bad."""
+    if tally.rows == tally.total + tally.left_out.total():
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in (tally.counts + tally.left_out).most_common())
+        raise UserError(
+            f"{name}: no fact in {snapshot.files()[0]} ({reasons or 'no row'}), read as {snapshot.method_name()}. Give "
+            "the type and the names of the fields in braces, such as {type: triples, path: facts.csv, subject_field: s}"
+        )
+    check_budget(name, tally, bad_limit)
 
 
 def summary_file(output: Path) -> Path:

@@ -30,10 +30,12 @@ class Outlook:
     whole: bool
 
 
-def outlook(snapshot: Snapshot) -> Outlook:
-    """The forecast, from the facts of the first `SAMPLE_SECONDS`; it is exact in facts where these are all."""
+def outlook(snapshot: Snapshot, tally: Tally) -> Outlook:
+    """The forecast, from the facts of the first `SAMPLE_SECONDS`; it is exact in facts where these are all.
+
+    `tally` counts what is read.
+    """
     total = sum(file.stat().st_size for file in snapshot.files())
-    tally = Tally()
     facts = size = 0
     whole = True
     start = time.perf_counter()

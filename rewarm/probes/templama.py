@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from rewarm.corpora.sources import Name
+from rewarm.corpora import faults
 from rewarm.facts import leave_out, reject
-from rewarm.facts.files import rows, several, words
+from rewarm.facts.files import Written, rows, several, words
 from rewarm.probes import Kind, Probe
 from rewarm.probes.asking import Templates, cut
 from rewarm.probes.sets import NO_ANSWER, NO_BLANK, FileProbeSet, unique
@@ -42,13 +42,8 @@ class Templama(FileProbeSet):
     paper: ClassVar[str] = "TempLAMA, arXiv 2106.15110"
     suffixes_read: ClassVar[frozenset[str]] = frozenset({".jsonl", ".ndjson", ".json"})
 
-    old: Name = Field()
-    new: Name = Field()
-
-    @field_validator("old", "new", mode="before")
-    @classmethod
-    def _year(cls, value: Any) -> Any:
-        return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    old: Written = Field(min_length=1)
+    new: Written = Field(min_length=1)
 
     @model_validator(mode="after")
     def _ordered(self) -> Templama:
@@ -75,7 +70,7 @@ class Templama(FileProbeSet):
                 continue
             name = words(row.get("id")).removesuffix(date).rstrip("_-: ") or words(row.get("query"))
             if name in held[date]:
-                reject(bad, "duplicate id", place)
+                reject(bad, faults.DUPLICATE_ID, place)
                 continue
             held[date][name] = _Asked(name, parts, answers, words(row.get("relation")), place)
         for name, asked in held[self.new].items():

@@ -97,7 +97,9 @@ def _read(name: str) -> Recipe:
     file = files("rewarm.recipes") / f"{name}.yaml"
     about, template = file.read_text(encoding="utf-8").split("\n---\n")
     values = yaml.safe_load(about)
-    return Recipe(name=name.removesuffix(SMALL), template=template, **{**values, "needs": tuple(values.get("needs", ()))})
+    return Recipe(
+        name=name.removesuffix(SMALL), template=template, **{**values, "needs": tuple(values.get("needs", ()))}
+    )
 
 
 def full_plan(name: str, method: str | None, asked: Asked) -> str:

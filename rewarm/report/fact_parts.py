@@ -24,7 +24,8 @@ class FactMeasure(Part):
 
 
 class FactShare(Part):
-    """A share of `facts` with its 95 % interval (bootstrap over subjects)."""
+    """A share of `facts` with its 95 % interval (bootstrap over subjects; where all or none of them count, the exact
+    bound of so many independent subjects)."""
 
     value: float
     low: float
@@ -71,8 +72,8 @@ class FactSet(Part):
 
 
 class FactRatio(Part):
-    """FUAR (rewarm/evaluation/fuar.py); `value` is None for "no gain" and "not asked". The scores it is made of, before and after, have
-    an entry for each earlier model, None where there is no such task."""
+    """FUAR (rewarm/evaluation/fuar.py); `value` is None for "no gain" and "not asked". The scores it is made of, before
+    and after, have an entry for each earlier model, None where there is no such task."""
 
     value: float | None
     vacuous: bool
@@ -84,8 +85,11 @@ class FactRatio(Part):
 
 
 class FactTotal(Part):
-    """One model on the facts of all sets up to its stage. `held` by kind, as in `FactCell`; FUAR by metric, since the
-    base, and (`along`) of its stage against every model before it on its path, where there are two or more."""
+    """One model on the facts of all sets up to its stage; a fact that several sets ask counts in each.
+
+    `held` by kind, as in `FactCell`; FUAR by metric, since the base, and (`along`) of its stage against every model
+    before it on its path, where there are two or more.
+    """
 
     name: str
     row: RowKind

@@ -22,7 +22,8 @@ FACTS = (
     "A model knows a fact when it writes an accepted answer by itself, or finds that answer likelier than every other "
     "answer of the same relation (ten or more are needed) and than the old one. Kept: of the unchanged facts that the "
     "base knew, those that the model still knows. Learned: of the changed and new ones that the base did not know, "
-    "those that the model knows. Brackets hold the 95% interval (bootstrap over subjects), in percent.",
+    "those that the model knows. Any training moves some facts over that border by chance, both ways: compare with the "
+    "controls. Brackets hold the 95% interval (bootstrap over subjects), in percent.",
 )
 FACT_METRICS = (
     "Nats per byte: how surprising the right answer is, lower is better. Likeliest answer: it is likelier than every "

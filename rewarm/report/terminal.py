@@ -74,7 +74,10 @@ def _facts(result: Result) -> list[RenderableType]:
         for line in known.lines:
             shown.add_row(*(Text.assemble(entry.text, "\n", (entry.note, "dim")) for entry in line))
         parts += [shown, Text()]
-    said = [f"{name} {facts.ratio_words(found['exact'])} ({facts.ratio_words(found['rank_1'])})" for name, found in ratios.items()]
+    said = [
+        f"{name} {facts.ratio_words(found['exact'])} ({facts.ratio_words(found['rank_1'])})"
+        for name, found in ratios.items()
+    ]
     if said:
         parts += [Text(f"FUAR by what a model writes (by rank): {', '.join(said)}."), Text()]
     return parts

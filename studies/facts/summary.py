@@ -4,8 +4,8 @@
 
 A fact counts as known as `rewarm.evaluation.contamination.known` says. `constant` facts are those that the base knew;
 `changed` facts of a year are asked right after the update that states them. Every contrast is the mean over seeds of
-the difference between two arms on the same facts; its interval resamples seeds and countries (subjects) together, and it
-counts as shown when the interval leaves out 0 and every seed has the same sign.
+the difference between two arms on the same facts; its interval resamples seeds and countries (subjects) together, and
+it counts as shown when the interval leaves out 0 and every seed has the same sign.
 """
 
 from __future__ import annotations

@@ -83,6 +83,15 @@ def test_a_wrong_option_is_refused_before_any_work(
     assert not (tmp_path / "out").exists()
 
 
+def test_an_output_that_is_or_holds_an_input_is_refused(snapshots: Any, tmp_path: Path, cli: Any) -> None:
+    before = sorted(tmp_path.iterdir())
+    for output, message in ((snapshots[0], "is a file: give a folder"), (tmp_path, "holds files of OLD")):
+        for dry in ((), ("--dry-run",)):
+            called = cli(*DIFF, *snapshots, "--output", output, *dry)
+            assert (called.code, message in called.err) == (3, True)
+    assert sorted(tmp_path.iterdir()) == before
+
+
 def test_a_snapshot_that_is_not_there_is_named(tmp_path: Path, cli: Any) -> None:
     called = cli(*DIFF, tmp_path / "a.jsonl", tmp_path / "b.jsonl", "--output", tmp_path / "out")
     assert (called.code, "a.jsonl' does not exist" in called.err) == (3, True)

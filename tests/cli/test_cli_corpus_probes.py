@@ -73,6 +73,7 @@ def test_a_dry_run_counts_and_writes_nothing(facts: Any, cli: Any, tmp_path: Pat
         (["--diff", "nowhere"], "--diff 'nowhere': give a folder"),
         (["--unchanged-text", "nowhere"], "path 'nowhere' does not exist"),
         (["--templates", "nowhere.yaml"], "templates 'nowhere.yaml' cannot be read"),
+        (["--date-old", "2022-03", "--date-new", "2021"], "OLD is of 2022-03 and NEW of 2021: give the earlier"),
     ],
 )
 def test_what_is_wrong_is_said_before_any_work(
@@ -82,6 +83,24 @@ def test_what_is_wrong_is_said_before_any_work(
     assert (called.code, called.out) == (3, "")
     assert message in called.err
     assert not list(tmp_path.glob("p.*"))
+
+
+@pytest.mark.parametrize("dry", [(), ("--dry-run",)])
+def test_snapshots_without_a_fact_are_refused(facts: Any, cli: Any, tmp_path: Path, dry: tuple[str, ...]) -> None:
+    for number, content in enumerate(("", '{"s": "A", "r": "b", "o": "c"}\n')):
+        (tmp_path / "no.jsonl").write_text(content, encoding="utf-8")
+        called = cli("corpus", "probes", facts[0], tmp_path / "no.jsonl", "--output", tmp_path / "p.jsonl", *dry)
+        assert (called.code, called.out) == (3, "")
+        assert f"no.jsonl ({('no row', '1 no subject')[number]}), read as triples" in called.err
+        assert not list(tmp_path.glob("p.*"))
+
+
+def test_no_input_is_written_over(facts: Any, cli: Any, tmp_path: Path) -> None:
+    row = '{"subject": "A", "relation": "capital", "object": "B"}\n'
+    (tmp_path / "new.jsonl").write_text(row, encoding="utf-8")
+    called = cli("corpus", "probes", facts[0], tmp_path / "new.jsonl", "--output", tmp_path / "new.jsonl")
+    assert (called.code, "is a file that is read: give another name" in called.err) == (3, True)
+    assert (tmp_path / "new.jsonl").read_text(encoding="utf-8") == row
 
 
 def test_wrong_names_of_files(facts: Any, cli: Any, tmp_path: Path) -> None:

@@ -5,11 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rewarm.corpora import wiki_text
-from rewarm.corpora.wiki_text import convert, is_tangled, page_text, pieces, without_notes
+from rewarm.corpora.wiki_text import convert, is_tangled, pieces, without_notes
 
 
 def body(markup: str) -> str:
-    title, empty, text = page_text("Title", markup).partition("\n\n")
+    title, empty, text = convert("Title", markup).text.partition("\n\n")
     assert (title, bool(empty)) == ("Title", bool(text))
     return text
 
@@ -148,13 +148,13 @@ def test_the_fast_way_gives_the_text_of_the_parser(markup):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(wiki_text, "pieces", lambda whole: [(False, whole)])
         patch.setattr(wiki_text, "with_flat_templates_said", lambda piece, title: piece)
-        parsed = page_text("T", markup)
-    assert page_text("T", markup) == parsed
+        parsed = convert("T", markup).text
+    assert convert("T", markup).text == parsed
 
 
 @given(st.text(alphabet="ab1 \n[]{}|<>/'=*#&;!-", max_size=80))
 def test_any_mark_up_is_converted_and_pieces_are_all_of_it(markup):
-    text = page_text("T", markup)
+    text = convert("T", markup).text
     assert text == "T" or text.startswith("T\n\n")
     assert not {"\0", "\1", "\2"} & set(text)
     assert "\n".join(piece for _, piece in pieces(markup)) == markup
@@ -164,7 +164,7 @@ def test_any_mark_up_is_converted_and_pieces_are_all_of_it(markup):
 def test_digits_of_plain_mark_up_are_kept_in_order(given_fragments):
     markup = "x".join(given_fragments) + "\nend"
     digits = [c for c in markup if c.isdigit()]
-    assert [c for c in page_text("T", markup) if c.isdigit()] == digits
+    assert [c for c in convert("T", markup).text if c.isdigit()] == digits
 
 
 @pytest.mark.parametrize("opener", ["{{a|", "[[a|", "<div>", "{|\n|", "<ref>", "<!--", "{{a|[[b|<i>", "[http://a "])

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from rewarm.corpora.wiki_text import page_text
+from rewarm.corpora.wiki_text import convert
 from rewarm.difference.editions import Article, editions
 from rewarm.difference.sentences import key, paragraphs, sentences
 from rewarm.types import BadRows
@@ -76,7 +76,7 @@ def test_recorded_edits_of_a_real_dump_are_found_and_nothing_else(
 def dated(page: Article) -> str | None:
     """Words before a year and the year, which stand once in the page's mark-up and once in its text."""
     for match in re.finditer(r"[a-z]+ [a-z]+ in 1[89][0-9]{2}\b", page.body):
-        if page.body.count(match[0]) == page_text(page.title, page.body).count(match[0]) == 1:
+        if page.body.count(match[0]) == convert(page.title, page.body).text.count(match[0]) == 1:
             return match[0]
     return None
 

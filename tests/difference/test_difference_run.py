@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from rewarm.corpora.jsonl import Jsonl
+from rewarm.corpora.wiki import STRIPPED
 from rewarm.difference import run as running
 from rewarm.types import BadRows, Stopped, StorageError, UserError
 
@@ -189,6 +190,39 @@ def test_a_folder_of_another_job_is_refused(snapshot: Any, diff: Any, tmp_path: 
     (tmp_path / "foreign" / "mine.jsonl.zst").touch()
     with pytest.raises(UserError, match=r"mine\.jsonl\.zst' is not from this command"):
         diff(*inputs, tmp_path / "foreign")
+
+
+def test_a_file_for_unchanged_text_is_not_written_over(snapshot: Any, diff: Any, tmp_path: Path) -> None:
+    inputs = snapshot("old", {"1": "A."}), snapshot("new", {"1": "B."})
+    kept = tmp_path / "kept.jsonl.zst"
+    kept.write_bytes(b"mine")
+    with pytest.raises(UserError, match=r"kept\.jsonl\.zst' is not from this command"):
+        diff(*inputs, tmp_path / "out", unchanged=kept)
+    assert kept.read_bytes() == b"mine"
+
+
+PAGE = "<page><title>{title}</title><ns>0</ns><id>{id}</id><revision><id>1</id><timestamp>{time}</timestamp>{text}"
+TANGLED = "{{a|" * 3000 + "x" + "}}" * 3000
+
+
+def dump(file: Path, time: str, *pages: tuple[int, str]) -> Path:
+    written = (
+        PAGE.format(title=f"T{number}", id=number, time=time, text=f"<text>{text}</text></revision></page>")
+        for number, text in pages
+    )
+    file.write_text(f"<mediawiki>{''.join(written)}</mediawiki>", encoding="utf-8")
+    return file
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_what_a_dump_leaves_out_and_dates_that_go_back_are_counted(diff: Any, tmp_path: Path, mixed: bool) -> None:
+    pages = [(1, "#REDIRECT [[T2]]"), (2, "Two."), (3, f"Three.\n{TANGLED}"), (4, "Four.")]
+    old = dump(tmp_path / "old.xml", "2022-02-01T00:00:00Z", *(reversed(pages) if mixed else pages))
+    new = dump(tmp_path / "new.xml", "2022-01-01T00:00:00Z", pages[1], (3, "Three."), (4, "Four 4."))
+    summary = diff(old, new, tmp_path / "out")
+    assert summary["paired"] == ("by buckets" if mixed else "as read")
+    assert summary["old"]["left_out"] == {"redirect": 1, STRIPPED: 1}
+    assert (summary["new"]["left_out"], summary["backdated"]) == ({}, 2)
 
 
 def test_a_full_disk_is_told(snapshot: Any, diff: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

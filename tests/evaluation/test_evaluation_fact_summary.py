@@ -149,3 +149,17 @@ def test_fuar_of_one_phase() -> None:
     assert (found.invariant, found.updated, found.new) == (((0.5, 0),), ((0, 0.5),), ((1, 1),))
     assert phase_fuar(scores(), scores(), "rank_1").new == (None,)
     assert phase_fuar(scores(), scores()).words == "no gain"
+
+
+def test_only_the_metrics_asked_for_are_made() -> None:
+    after = scores(nats_N=[2, 3, 4, 2, 6, NAN])
+    assert list(changes(scores(), after, metrics=("exact", "nats_per_byte", "chosen"))) == ["exact", "nats_per_byte"]
+    every = changes(scores(), after)
+    assert changes(scores(), after, metrics=["nats_per_byte"])["nats_per_byte"] == every["nats_per_byte"]
+    assert set(figures(scores(), metrics=["rank"])) == {"rank"}
+
+
+def test_a_model_that_diverged_is_infinitely_worse() -> None:
+    found = changes(scores(), scores(nats_N=[np.inf, 3, 4, 2, 6, NAN]))
+    assert (found["nats_per_byte"].after, found["nats_per_byte"].interval.verdict) == (np.inf, "worse")
+    assert found["rank"].interval.delta == 0

@@ -13,6 +13,7 @@ import torch
 
 from rewarm.evaluation import facts
 from rewarm.evaluation.causal_spans import CausalSpans
+from rewarm.evaluation.contamination import known
 from rewarm.evaluation.fact_scores import FactScores, load, pooled, save
 from rewarm.evaluation.facts import FactOptions, forecast, kept_facts, score_facts
 from rewarm.evaluation.spans import Span
@@ -197,3 +198,14 @@ def test_what_cannot_be_asked_is_refused(scorer: CausalSpans) -> None:
         score_facts(scorer, [Probe("1", "new", "x", (), place="f.jsonl:3")])
     with pytest.raises(UserError, match="candidates 1 and longest 60"):
         FactOptions(candidates=1)
+
+
+def test_a_model_that_diverged_knows_nothing(scorer: CausalSpans) -> None:
+    """No comparison holds with what is no number, so nothing would be likelier than the right answer."""
+    asked = [Probe(f"u{n}", "unchanged", f"The king of {n} is", (f"lake {n}",), relation="king") for n in range(12)]
+    with torch.no_grad():
+        scorer.model.get_input_embeddings().weight.fill_(float("nan"))
+    found = score_facts(scorer, [*asked, Probe("c", "changed", "The king is", ("east",), ("west",), relation="king")])
+    assert found.rank_N.tolist() == found.byte_rank_N.tolist() == found.candidates_N.tolist() == [12 + 2] * 13
+    assert np.isinf(found.nats_N).all()
+    assert not known(found).any()

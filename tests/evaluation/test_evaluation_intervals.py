@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from rewarm.evaluation import intervals
-from rewarm.evaluation.intervals import DocumentLosses, paired_delta
+from rewarm.evaluation.intervals import DocumentLosses, paired_delta, ratio_interval, ratio_intervals
 from rewarm.report import result
 from rewarm.types import UserError
 
@@ -78,7 +78,20 @@ def test_same_arguments_same_interval_and_chunks_do_not_matter(monkeypatch: pyte
     assert paired_delta(before, after, resamples=500) == whole
     assert paired_delta(before, after, resamples=500, seed=1) != whole
     monkeypatch.setattr(intervals, "_DRAWS_AT_ONCE", 30 * 7)
-    assert paired_delta(before, after, resamples=500) == whole
+    chunked = paired_delta(before, after, resamples=500)
+    assert (chunked.delta, chunked.low, chunked.high) == pytest.approx((whole.delta, whole.low, whole.high), abs=1e-12)
+
+
+def test_several_metrics_share_their_draws() -> None:
+    """Each has the interval that it has alone, whichever way is better."""
+    generator = np.random.default_rng(3)
+    pairs = [(generator.normal(0.5, 1.0, 40), generator.integers(1, 9, 40).astype(float)) for _ in range(2)]
+    together = ratio_intervals(pairs, [True, False])
+    alone = [ratio_interval(*pair, lower_is_better=lower) for pair, lower in zip(pairs, (True, False), strict=True)]
+    for one, other in zip(together, alone, strict=True):
+        assert (one.delta, one.low, one.high) == pytest.approx((other.delta, other.low, other.high), abs=1e-12)
+        assert one.verdict == other.verdict
+    assert [one.verdict for one in together] == ["worse", "better"]
 
 
 def test_more_confidence_is_wider() -> None:

@@ -83,6 +83,30 @@ def test_a_header_without_names_is_refused(tmp_path, read):
         read(Triples(path=str(tmp_path / "a.csv")))
 
 
+def test_a_header_that_is_broken_is_refused(tmp_path, read):
+    (tmp_path / "a.csv").write_text('"sub"ject,relation,object\nA,B,C\nD,E,F\n', encoding="utf-8")
+    with pytest.raises(UserError, match="the row that names the fields is broken"):
+        read(Triples(path=str(tmp_path / "a.csv")))
+
+
+def test_every_row_that_an_open_quote_swallows_is_counted(tmp_path, read):
+    rows = ["subject,relation,object", "A,capital,B", 'C,capital,"D', *(f"E{n},capital,F{n}" for n in range(40))]
+    (tmp_path / "a.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    facts, tally = read(Triples(path=str(tmp_path / "a.csv")))
+    assert told(facts) == [("A", "capital", "B")]
+    assert (tally.rows, dict(tally.counts)) == (42, {"broken CSV": 41})
+    assert tally.examples["broken CSV"][0] == f"{tmp_path}/a.csv: row 3"
+
+
+def test_dates_as_yaml_reads_them(tmp_path):
+    (tmp_path / "a.csv").touch()
+    for kind, option in (("triples", "date"), ("wikidata", "date"), ("records", "at")):
+        suffix = "jsonl" if kind == "wikidata" else "csv"
+        (tmp_path / f"a.{suffix}").touch()
+        given = f"{{type: {kind}, path: {tmp_path}/a.{suffix}, {option}: 2021-01-03}}"
+        assert snapshot_of(given).held() == "2021-01-03"
+
+
 def test_what_a_user_types_for_a_snapshot(tmp_path):
     for name in ("a.csv", "a.jsonl", "a.json"):
         (tmp_path / name).touch()
@@ -113,11 +137,23 @@ def test_what_a_user_types_for_a_snapshot(tmp_path):
         ("2019", "2021-01", True),
         ("2019", "2020", False),
         ("2022", "", False),
+        ("+2019-01-03T00:00:00Z", "+2021-01-03T00:00:00Z", False),
+        ("+2019-01-03T00:00:00Z", "+2021-00-00T00:00:00Z", True),
+        ("-0044-03-15T00:00:00Z", "", True),
     ],
 )
 def test_what_held_on_a_day(tmp_path, read, start, end, holds):
     (tmp_path / "a.csv").write_text(f"subject,relation,object,start,end\nA,r,B,{start},{end}\n", encoding="utf-8")
     assert len(read(Terms(path=str(tmp_path / "a.csv"), at="2021-01-03"))[0]) == holds
+
+
+def test_a_term_without_a_readable_date_is_bad(tmp_path, read):
+    rows = ['"start": "Jan 3, 2019"', '"end": "3/1/2023"', '"from": "2019"', '"start": "2019"']
+    lines = (f'{{"subject": "A", "relation": "r", "object": "B", {row}}}\n' for row in rows)
+    (tmp_path / "a.jsonl").write_text("".join(lines), encoding="utf-8")
+    facts, tally = read(Terms(path=str(tmp_path / "a.jsonl"), at="2021-01-03"))
+    assert len(facts) == 1
+    assert dict(tally.counts) == {"start or end is not written as 2021-01-03": 2, "neither start nor end": 1}
 
 
 def test_records_give_a_fact_for_each_field(tmp_path, read):

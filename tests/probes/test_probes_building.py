@@ -47,6 +47,7 @@ def told(rows):
     return [(row["label"], row["subject"], row["relation"], row.get("object"), row.get("object_old")) for row in rows]
 
 
+SOMEONE = [("Someone", "is", "someone")]  # dropped, since it repeats its subject
 OLD = [
     ("Ann", "employer", "Acme"), ("Ann", "sport", "chess"), ("Ann", "child", "Bo"), ("Ann", "child", "Cy"),
     ("Gone", "sport", "golf"), ("Ann", "party", "Left"), ("Ann", "team", "Reds"), ("Ann", "team", "Blues"),
@@ -137,7 +138,7 @@ def test_caps_hold_exactly_on_what_is_written(make):
     source = random.Random(3)
     triples = [tuple(f"{name}{int(many * source.random() ** 2)}" for name, many in (("s", 800), ("r", 90), ("o", 90)))
                for _ in range(6000)]  # fmt: skip
-    rows, summary = make([], triples, caps={"subject": 0.01, "relation": 0.05, "object": 0.05})
+    rows, summary = make(SOMEONE, triples, caps={"subject": 0.01, "relation": 0.05, "object": 0.05})
     assert 1000 < len(rows) == summary["probes"]["new"]
     assert set(summary["dropped"]["new"]) == {
         "cap of its subject",
@@ -149,9 +150,9 @@ def test_caps_hold_exactly_on_what_is_written(make):
         for row in rows:
             counts.update(row[field] if isinstance(row[field], list) else [row[field]])
         assert max(counts.values()) * share <= len(rows), field
-    again, _ = make([], triples, caps={"subject": 0.01, "relation": 0.05, "object": 0.05})
+    again, _ = make(SOMEONE, triples, caps={"subject": 0.01, "relation": 0.05, "object": 0.05})
     assert again == rows
-    other, _ = make([], triples, caps={"subject": 0.01, "relation": 0.05, "object": 0.05}, seed=1)
+    other, _ = make(SOMEONE, triples, caps={"subject": 0.01, "relation": 0.05, "object": 0.05}, seed=1)
     assert other != rows
 
 
@@ -201,7 +202,9 @@ def test_sentences_of_relations(make, tmp_path):
     file = tmp_path / "own.yaml"
     file.write_text("sport: ['The sport of [X] is [Y].', '[Y] is played by [X].', 'x [X] y [Y]!']\n", encoding="utf-8")
     new = [("Ann", "sport", "chess"), ("Ann", "hums", "jazz")]
-    rows, summary = make([], new, templates=Templates(file), paraphrases=2, dates=("2020", "2021"), source="a -> b")
+    rows, summary = make(
+        SOMEONE, new, templates=Templates(file), paraphrases=2, dates=("2020", "2021"), source="a -> b"
+    )
     assert [(row["prompt"], row["suffix"]) for row in rows] == [
         ("Ann hums", "."), ("The sport of Ann is", "."), ("", " is played by Ann."),
     ]  # fmt: skip
@@ -250,7 +253,7 @@ def test_a_stopped_building_goes_on_without_reading_again(make, tmp_path):
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["probes.jsonl.work"]
     labels = []
     rows, _ = make_again(tmp_path, lambda label, *rest: labels.append(label))
-    assert labels == ["new snapshot: read", "compare"]
+    assert labels == ["look for a fact", "look for a fact", "new snapshot: read", "compare"]
     assert rows == make(OLD, NEW)[0]
 
 
@@ -275,7 +278,9 @@ def test_many_runs_give_the_same_bytes(make, tmp_path, monkeypatch):
 def test_too_many_bad_rows_and_nothing_to_compare(make):
     with pytest.raises(UserError, match="corpus 'new': 1 of 2 rows"):
         make(OLD, [("Ann", "", "x"), OLD[0]])
+    with pytest.raises(UserError, match=r"old: no fact in .*old.jsonl \(no row\), read as triples"):
+        make([], NEW)
     with pytest.raises(UserError, match="hold no fact to compare"):
-        make([], [])
+        make(SOMEONE, NEW, as_published=True)
     with pytest.raises(UserError, match="1 object of too many words"):
-        make([], [("Ann", "motto", "one two three four five six")])
+        make(SOMEONE, [("Ann", "motto", "one two three four five six")])

@@ -178,3 +178,17 @@ def test_results_go_through_json_and_old_ones_are_read(with_facts: Result, norma
     assert 'id="facts"' not in html(normal)
     assert "#facts" not in html(normal)
     assert "## Facts" not in markdown(normal)
+
+
+def test_few_facts_are_said_to_be_few(with_facts: Result) -> None:
+    one = one_set(with_facts)
+    assert not any("too narrow" in note for note in facts.notes(one))
+    rows = [
+        row.model_copy(
+            update={"cells": {kind: cell.model_copy(update={"facts": 29}) for kind, cell in row.cells.items()}}
+        )
+        for row in one.rows
+    ]
+    assert facts.notes(one.model_copy(update={"rows": rows}))[0].startswith(
+        f"{one.name} asks only 29 unchanged and 29 changed facts: below 30"
+    )

@@ -13,6 +13,7 @@ import pytest
 from rewarm.evaluation.fact_scores import FactScores, save
 from rewarm.plan import Plan, from_values
 from rewarm.report.fact_parts import FactCell, Facts
+from rewarm.report.facts import about
 from rewarm.river.directory import RunDirectory
 from rewarm.river.fact_rows import Stream, facts_of, facts_of_another
 from rewarm.river.legs import legs
@@ -178,3 +179,28 @@ def test_another_model_stands_beside_the_base(plan: Plan) -> None:
     assert [row.name for row in laws.rows] == ["base", "other"]
     assert laws.rows[1].cells["changed"].known == 1.0
     assert codes.rows[1].cells["unchanged"].measures["exact"].delta == -1.0
+
+
+def test_a_set_of_which_everything_changed_again_has_no_cell(plan: Plan, tmp_path: Path) -> None:
+    right = {**RIGHT, "codes": {"base": (0, 0, 0), "stage-1-law": (0, 0, 0), "stage-2-code": (1, 1, 1)}}
+    one = found(plan, tmp_path / "made", right, [("c", "a"), ("c", "b"), ("c", "d")]).sets[0]
+    assert (one.again, one.rows[0].cells, one.base_knows) == (3, {}, {})
+    assert about(one).startswith("0 facts")
+
+
+def test_all_or_none_of_few_facts_is_no_certainty(plan: Plan, tmp_path: Path) -> None:
+    """Draws from what is always right are always right: 2 of 2 subjects exclude no share above 0.025 ^ (1/2)."""
+    held = cell(found(plan, tmp_path / "made", RIGHT), 0, "base", "unchanged").held
+    assert held is not None
+    assert (held.value, held.low, held.high) == (1.0, pytest.approx(0.1581, abs=1e-4), 1.0)
+    lost = cell(found(plan, tmp_path / "again", RIGHT), 0, "stage-2-code", "unchanged").held
+    assert lost is not None
+    assert (lost.value, lost.low, lost.high) == (0.0, 0.0, pytest.approx(0.8419, abs=1e-4))
+
+
+def test_without_a_set_of_its_own_a_stage_has_no_fuar_along_its_path(asking: MakeValues, tmp_path: Path) -> None:
+    values = asking(tmp_path / "run")
+    sets = {name: {**held, "stage": None} for name, held in values["probes"].items()}
+    facts = found(from_values({**values, "probes": sets}), tmp_path / "made", RIGHT)
+    assert [total.along for total in facts.totals] == [{}, {}, {}]
+    assert facts.totals[-1].ratios["exact"].value == pytest.approx(1.0)
