@@ -80,10 +80,11 @@ def probe(manner: Manner, options: Options) -> Answer:
             return _forecast(options, sets, asked)
         scores = _score(options.model, sets, asked, watcher)
         before = None if options.against is None else _score(options.against, sets, asked, watcher)
-    from rewarm.cli.probe_answer import told
+    from rewarm.cli.probe_answer import Models, told
 
     files = _written(options, sets, scores, before)
-    return told(options, sets, scores, before, tallies, files)
+    models = Models(options.model, options.against, options.seed)
+    return told(models, sets, scores, before, tallies, files)
 
 
 def _check(options: Options) -> None:

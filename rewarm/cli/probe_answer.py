@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rewarm.cli.verb import Answer, table
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from rewarm.cli.probe import Options
     from rewarm.evaluation.contamination import Contamination
     from rewarm.evaluation.fact_scores import FactScores
     from rewarm.evaluation.fact_summary import Change, Figure
@@ -54,8 +53,16 @@ exact: the model writes an accepted answer.  F1: its words in common with one.  
 new: the new answer is likelier than the old.  stale: the model writes the old.  old/byte: nats of the old answer."""
 
 
+class Models(NamedTuple):
+    """Who was asked, and against whom; `seed` is that of the intervals."""
+
+    model: str
+    against: str | None
+    seed: int
+
+
 def told(
-    options: Options,
+    models: Models,
     asked: Mapping[str, Sequence[Probe]],
     scores: Mapping[str, FactScores],
     before: Mapping[str, FactScores] | None,
@@ -73,7 +80,7 @@ def told(
     found = contamination(pooled(list(base.values())))
     going_on = {name: sum(not is_last(one.suffix) for one in probes) for name, probes in asked.items()}
     values: dict[str, Any] = {
-        "model": options.model,
+        "model": models.model,
         "sets": {
             name: _set(scores[name], tallies[name], kinds) | {"answer_not_last": going_on[name]}
             for name, kinds in sets.items()
@@ -84,10 +91,10 @@ def told(
     lines: list[Any] = [
         *(_shown(name, scores[name], kinds) for name, kinds in sets.items()),
         _LEGEND,
-        _known_line(options.against or options.model, found),
+        _known_line(models.against or models.model, found),
     ]
     if before is not None:
-        more, shown = _against(options, scores, before)
+        more, shown = _against(models, scores, before)
         values |= more
         lines += shown
     lines += [
@@ -149,7 +156,7 @@ def _known_line(model: str, found: Contamination) -> str:
 
 
 def _against(
-    options: Options, scores: Mapping[str, FactScores], before: Mapping[str, FactScores]
+    models: Models, scores: Mapping[str, FactScores], before: Mapping[str, FactScores]
 ) -> tuple[dict[str, Any], list[Any]]:
     """Values and parts of a comparison with an earlier model."""
     from rewarm.evaluation.contamination import known
@@ -160,15 +167,15 @@ def _against(
     base, together = (pooled(list(held.values())) for held in (before, scores))
     changed = {
         name: {
-            kind: changes(before[name], held, None if kind == ALL else held.of_kind(kind), seed=options.seed)
+            kind: changes(before[name], held, None if kind == ALL else held.of_kind(kind), seed=models.seed)
             for kind in by_kind(held)
         }
         for name, held in scores.items()
     }
     ratios = {metric: phase_fuar(base, together, metric) for metric in ("exact", "rank_1")}
-    kept = changes(base, together, known(base) & base.of_kind("unchanged"), seed=options.seed)
+    kept = changes(base, together, known(base) & base.of_kind("unchanged"), seed=models.seed)
     values = {
-        "against": options.against,
+        "against": models.against,
         "before": {name: _figures(by_kind(held)) for name, held in before.items()},
         "changes": changed,
         "fuar": {metric: {**_plain(ratio), "words": ratio.words} for metric, ratio in ratios.items()},

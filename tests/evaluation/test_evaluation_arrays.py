@@ -24,7 +24,7 @@ def test_a_full_disk_leaves_what_was_there(mount_disk: Callable[[int], Path]) ->
     file = mount_disk(1) / "file.npz"
     write_arrays(file, {"one": np.arange(3)})
     before = file.read_bytes()
-    with pytest.raises(StorageError, match="free some space and run it again"):
+    with pytest.raises(StorageError, match="make room and run the same command again"):
         write_arrays(file, {"one": np.zeros(1 << 20)})
     assert file.read_bytes() == before
     assert [left.name for left in file.parent.iterdir()] == ["file.npz"]
