@@ -67,7 +67,7 @@ def check_budget(corpus_name: str, bad: BadRows, limit: float) -> None:
         sentences.append(f"  {reason}: {count:,}, at {', '.join(kept)}{more}{remedy}")
     if bad.total < bad.rows:
         sentences.append(
-            f"Fix or remove these rows, or set bad_rows: {_enough(bad)} in the plan (--bad-rows of a verb) to leave them out."
+            f"Mend or drop them, or set bad_rows: {_enough(bad)} in the plan (--bad-rows of a verb) to leave them out."
         )
     else:
         sentences.append("No row can be used: fix the rows, or the options of the corpus.")

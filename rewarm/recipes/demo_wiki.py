@@ -107,16 +107,25 @@ def write_difference(old: Path, new: Path, folder: Path, tell: Tell, stop: Stop)
 
 
 def write_probes(
-    old: Path, new: Path, output: Path, templates: Path, tell: Tell, dates: tuple[str, str], difference: Path | None
-) -> Path:
+    snapshots: tuple[Path, Path], dates: tuple[str, str], output: Path, difference: Path | None, tell: Tell,
+    unchanged: float = 1.0,
+) -> Path:  # fmt: skip
     """Writes probes of what became of the facts of two snapshots, as `rewarm corpus probes` does; the path.
 
-    With a difference, changed and unchanged facts are kept where its texts state them.
+    They are asked by `templates.yaml` in the folder of the snapshots' folder. With a difference, changed and unchanged
+    facts are kept where its texts state them; `unchanged` is the share of unchanged ones that is kept.
     """
-    aligned = () if difference is None else (
-        diff_pages(difference), unchanged_pages(difference / "unchanged.jsonl.zst"),
-    )  # fmt: skip
-    how = Building(templates=Templates(templates), dates=dates, source=f"{old.stem} -> {new.stem}", pages=aligned)
+    old, new = snapshots
+    aligned = (
+        (diff_pages(difference), unchanged_pages(difference / "unchanged.jsonl.zst")) if difference is not None else ()
+    )
+    how = Building(
+        templates=Templates(old.parents[1] / "templates.yaml"),
+        dates=dates,
+        source=f"{old.stem} -> {new.stem}",
+        sample={"unchanged": unchanged},
+        pages=aligned,
+    )
     output.parent.mkdir(parents=True, exist_ok=True)
     build(snapshot_of(str(old)), snapshot_of(str(new)), output, how, tell)
     return output

@@ -23,7 +23,9 @@ from rewarm.types import Tell
 
 SNAPSHOTS = 4
 MONTHS = 8
-MONTH_DOCUMENTS = 150
+MONTH_DOCUMENTS = 250
+MONTH_UNCHANGED = 0.3
+"""The share of unchanged facts that is asked about: every model is asked about every month."""
 NEWS_DOCUMENTS = 300
 LATE = 5
 """Every fifth subject is new with the news."""
@@ -65,7 +67,7 @@ def _news(folder: Path, tell: Tell, stop: Stop) -> None:
     write_pages(folder / "snapshots" / f"{month(1)}.jsonl", pages(1, known), month(1))
     _facts(folder, 1, before)
     _facts(folder, 2, after)
-    _probes(folder, 2, "news", tell, None)
+    _probes(folder, 2, "news", tell)
     told = sorted(set(after) - set(before), key=lambda fact: (fact.subject, fact.relation))
     write_documents(folder / "news.jsonl", documents(told, count=NEWS_DOCUMENTS))
 
@@ -81,17 +83,19 @@ def _months(folder: Path, tell: Tell, stop: Stop) -> None:
             folder / "months" / f"{month(number)}.jsonl", documents(told, number, MONTH_DOCUMENTS), month(number)
         )
         _facts(folder, number, told)
-        _probes(folder, number, month(number), tell, None)
+        _probes(folder, number, month(number), tell, unchanged=MONTH_UNCHANGED)
 
 
 def _facts(folder: Path, number: int, found: list[Fact]) -> None:
     write_facts(folder / "facts" / f"{month(number)}.jsonl", found)
 
 
-def _probes(folder: Path, number: int, name: str, tell: Tell, difference: Path | None) -> None:
+def _probes(
+    folder: Path, number: int, name: str, tell: Tell, difference: Path | None = None, unchanged: float = 1.0
+) -> None:
     old, new = (folder / "facts" / f"{month(one)}.jsonl" for one in (number - 1, number))
-    output, dates = folder / "probes" / f"{name}.jsonl", (month(number - 1), month(number))
-    write_probes(old, new, output, folder / "templates.yaml", tell, dates, difference)
+    dates, output = (month(number - 1), month(number)), folder / "probes" / f"{name}.jsonl"
+    write_probes((old, new), dates, output, difference, tell, unchanged)
 
 
 _WRITERS: dict[str, Callable[[Path, Tell, Stop], None]] = {"temporalwiki": _wiki, "ckl": _news, "tic": _months}

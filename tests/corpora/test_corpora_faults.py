@@ -31,7 +31,7 @@ def test_message_lists_reasons_places_and_remedies():
     shown = ", ".join(f"a.jsonl:{number}" for number in range(1, 6))
     assert broken.startswith(f"  broken JSON: 7, at {shown}, ... (a line holds one whole JSON object")
     assert truncated == "  truncated file: 1, at b.gz (the file ends early or is damaged: write or fetch it again)"
-    assert last == "Fix or remove these rows, or set bad_rows: 0.0027 in the plan (--bad-rows of a verb) to leave them out."
+    assert last == "Mend or drop them, or set bad_rows: 0.0027 in the plan (--bad-rows of a verb) to leave them out."
 
 
 @pytest.mark.parametrize(("bad_rows", "rows"), [(1, 3), (8, 3000), (1, 7_000_000), (999, 1000), (2, 3)])
