@@ -50,7 +50,7 @@ def test_a_dry_run_says_what_would_be_scored(cli: Any, finished: Path) -> None:
         (["--weights", "0,half"], "--weights '0,half': give numbers with commas"),
         (["--density", "0.5"], "--density is for ties and dare, not for wise-ft"),
         (["--prefer", "newest"], "--prefer 'newest': give balanced, old or new"),
-        (["--max-forgetting", "little"], "--max-forgetting 'little': give a share such as 5% or 0.05"),
+        (["--max-forgetting", "little"], "--max-forgetting 'little': give a share such as 5%, 0.05 or 1/2"),
         (["--method", "slerp"], "there is no merging method 'slerp'"),
         (["--method", "soup", "--points", "3", "--with", "x"], "soup sweeps no weight"),
         (["--stage", "updaet"], "has no stage 'updaet'. Did you mean 'update'?"),
