@@ -41,9 +41,16 @@ def test_a_count_survives_every_way_to_write_it(number: int) -> None:
 @pytest.mark.parametrize(
     ("written", "meant"),
     [
-        ("5%", 0.05), ("5 %", 0.05), (" 0.1% ", 0.001), (0.05, 0.05), ("0.05", 0.05), ("1/2", 0.5), (1, 1.0),
-        ("100%", 1.0), (0, 0.0),
-    ],  # fmt: skip
+        ("5%", 0.05),
+        ("5 %", 0.05),
+        (" 0.1% ", 0.001),
+        (0.05, 0.05),
+        ("0.05", 0.05),
+        ("1/2", 0.5),
+        (1, 1.0),
+        ("100%", 1.0),
+        (0, 0.0),
+    ],
 )
 def test_shares(written: Any, meant: float) -> None:
     assert parse_share(written) == pytest.approx(meant, rel=1e-15)

@@ -33,8 +33,6 @@ ARMS: dict[str, dict[str, Any]] = {
     "plain, learning rate x0.5": {"factor": 0.5},
     "replay 1:1": {"replay": {"from": OLD, "share": 1, "mode": "additive"}},
     "replay 1:1, no stale text": {"replay": {"from": OLD, "share": 1, "mode": "additive", "stale": True}},
-    "replay 1:3": {"replay": {"from": OLD, "share": "1/3", "mode": "additive"}},
-    "replay 1:3, no stale text": {"replay": {"from": OLD, "share": "1/3", "mode": "additive", "stale": True}},
 }
 TOKENS = 280_000
 """New ones of each update, some ten passes; replay comes on top, so that every arm reads the new text equally often."""
