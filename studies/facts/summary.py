@@ -1,4 +1,4 @@
-"""What is kept of the study: results.json beside this file, and a table for docs/facts.md.
+"""What is kept of the study: results.json and facts.svg beside this file, and tables for docs/facts.md.
 
     python studies/facts/summary.py OUTPUT
 
@@ -16,7 +16,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import numpy as np
+from matplotlib import pyplot
 from numpy.typing import NDArray
 
 from rewarm.evaluation.contamination import known
@@ -26,6 +28,8 @@ HERE = Path(__file__).parent
 YEARS = ("2021", "2023", "2025")
 LEGS = {year: f"stage-{number}-{year}" for number, year in enumerate(YEARS, start=1)}
 RESAMPLES = 4000
+matplotlib.use("svg")
+matplotlib.rcParams["svg.hashsalt"] = "facts"
 Values = NDArray[np.float64]
 Measure = Callable[[FactScores], Values]
 
@@ -130,8 +134,23 @@ def arm(root: Path, name: str, seeds: list[int]) -> dict[str, Any]:
     return figures
 
 
+def draw(root: Path, names: list[str], seeds: list[int]) -> None:
+    """The arms in the plane of what is kept and what is learned, a small mark for each seed and a large one for all."""
+    figure, axes = pyplot.subplots(figsize=(6.4, 4.4))
+    for name in names:
+        kinds = ("constant", "changed")
+        marks = np.array([[asked(root, name, seed, kind, "known")[0].mean() * 100 for kind in kinds] for seed in seeds])
+        (drawn,) = axes.plot(*marks.mean(0), "o", markersize=11, label=name.replace("-", " "))
+        axes.plot(*marks.T, "o", markersize=4, color=drawn.get_color(), alpha=0.6)
+    axes.set(xlim=(0, 100), ylim=(0, 100), xlabel="constant facts kept, %", ylabel="changed facts learned, %")
+    axes.grid(alpha=0.3)
+    axes.legend(loc="lower right", frameon=False)
+    figure.tight_layout()
+    figure.savefig(HERE / "facts.svg", metadata={"Date": None})
+
+
 def main() -> None:
-    """Writes results.json and prints the tables."""
+    """Writes results.json and facts.svg, and prints the tables."""
     root = Path(sys.argv[1])
     names = sorted(folder.name for folder in (root / "arms").iterdir())
     seeds = sorted({int(folder.name) for name in names for folder in (root / "arms" / name).iterdir()})
@@ -145,6 +164,7 @@ def main() -> None:
         found = contrast(root, seeds, first, second, kind, measure)
         results["contrasts"][claim] = {"measure": f"{measure} of {kind}", **found, "verdict": verdict(found, direction)}
     (HERE / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    draw(root, names, seeds)
     print("| arm | constant facts kept | changed facts learned | answered with the old | books | tokens |")
     print("|---|---|---|---|---|---|")
     for name, one in results["arms"].items():
