@@ -7,7 +7,6 @@ number had been written: what a stop or a kill left behind it is cut off.
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 import zstandard
 
 from rewarm.corpora.dated_rows import DatedRow
+from rewarm.storage import read_json, write_json
 from rewarm.types import BadRows
 
 MEMORY = 64_000_000
@@ -112,18 +112,3 @@ class PeriodFiles:
         self._bytes -= self._held.pop(period)
         self._sizes[period] = self._sizes.get(period, 0) + len(packed)
         self._unsynced.add(period)
-
-
-def read_json(file: Path) -> Any:
-    """The value in a file; None when there is no file."""
-    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
-
-
-def write_json(file: Path, value: Any) -> None:
-    """Writes a file that is never seen half-written."""
-    partial = file.with_name(f"{file.name}.partial")
-    with partial.open("w", encoding="utf-8") as opened:
-        opened.write(json.dumps(value, indent=1) + "\n")
-        opened.flush()
-        os.fsync(opened.fileno())
-    os.replace(partial, file)

@@ -6,13 +6,10 @@ are whole; a stopped split goes on from the last note there.
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,12 +20,12 @@ from rewarm.corpora import Corpus
 from rewarm.corpora.dated_rows import Reading
 from rewarm.corpora.dates import Period
 from rewarm.corpora.faults import check_budget
-from rewarm.corpora.period_files import LEVEL, NOTE, SUFFIX, PeriodFiles, read_json, write_json
-from rewarm.types import Stopped, StorageError, UserError
+from rewarm.corpora.period_files import LEVEL, NOTE, SUFFIX, PeriodFiles
+from rewarm.storage import held, read_json, write_json
+from rewarm.types import Stopped, UserError
 
 NOTE_SECONDS = 30.0
 SUMMARY = "split.json"
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _LOOK_ROWS = 256
 _SAMPLE_BYTES = 50_000_000
 
@@ -68,12 +65,12 @@ class Split:
     def finished(self) -> dict[str, Any] | None:
         """The summary when this very job is finished. UserError when the folder holds anything of another one."""
         summary, note = read_json(self.output / SUMMARY), read_json(self._work / NOTE)
-        held = summary["job"] if summary else note["about"] if note else None
-        if held is not None and held != self._described():
+        job = summary["job"] if summary else note["about"] if note else None
+        if job is not None and job != self._described():
             raise UserError(
                 f"'{self.output}' holds a split of other rows or with other options. Give another --output or delete it"
             )
-        if held is None and self.output.is_dir() and (files := sorted(self.output.glob(f"*{SUFFIX}"))):
+        if job is None and self.output.is_dir() and (files := sorted(self.output.glob(f"*{SUFFIX}"))):
             raise UserError(f"'{files[0]}' is not from this command: give another --output, or delete it")
         return summary  # type: ignore[no-any-return]
 
@@ -83,7 +80,7 @@ class Split:
         `look` is called again and again; what it raises ends the job for now. UserError, with nothing published, when
         more than `bad_rows` of the rows have no readable date; StorageError when the disk is full.
         """
-        with _locked(self.output):
+        with held(self.output, "What was noted before"):
             if (summary := self.finished()) is not None:
                 return summary
             files = PeriodFiles(self._work, self._described())
@@ -163,23 +160,3 @@ def _write(files: PeriodFiles, reading: Reading, look: Callable[[], None]) -> No
             files.note(number, reading.bad)
             noted_at = time.monotonic()
     files.note(number, reading.bad, whole=True)
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Holds the folder for this process; UserError when another has it, StorageError when the disk is full."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / ".lock").open("a") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise UserError(f"another rewarm process works in '{folder}': wait for it or stop it") from None
-            yield
-    except OSError as error:
-        if isinstance(error, StorageError) or error.errno not in _FULL:
-            raise
-        raise StorageError(
-            f"'{folder}' could not be written: {error}. What was noted before is whole: make room and run the same "
-            "command again"
-        ) from error

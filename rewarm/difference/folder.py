@@ -6,24 +6,21 @@ of them. Parts are packed frames, which put one after the other are the files of
 
 from __future__ import annotations
 
-import errno
-import fcntl
-import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import zstandard
 
 from rewarm.difference.tasks import STREAMS, Rows
-from rewarm.types import StorageError, UserError
+from rewarm.storage import held, read_json, write_json
+from rewarm.types import UserError
 
 SUMMARY = "summary.json"
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class OutputFolder:
@@ -37,24 +34,9 @@ class OutputFolder:
         if unchanged is not None:
             self.targets["unchanged"] = unchanged
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> AbstractContextManager[None]:
         """Holds the folder for this process; UserError when another has it, StorageError when the disk is full."""
-        try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            with (self.root / ".lock").open("a") as file:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    raise UserError(f"another rewarm process works in '{self.root}': wait for it or stop it") from None
-                yield
-        except OSError as error:
-            if isinstance(error, StorageError) or error.errno not in _FULL:
-                raise
-            raise StorageError(
-                f"'{self.root}' could not be written: {error}. Everything finished before is whole: make room and run "
-                "the same command again"
-            ) from error
+        return held(self.root, "Everything finished before")
 
     def claim(self, job: Mapping[str, Any]) -> dict[str, Any] | None:
         """Takes the folder for a job; the summary when that job is finished already.
@@ -70,27 +52,27 @@ class OutputFolder:
 
     def finished(self, job: Mapping[str, Any]) -> dict[str, Any] | None:
         """The summary when this job is finished; UserError when the folder holds another one. Writes nothing."""
-        summary = _read(self.root / SUMMARY)
-        held = summary.get("job") if summary else self.state("job")
-        if held is not None and held != job:
-            changed = sorted(key for key in held.keys() | job.keys() if held.get(key) != job.get(key))
+        summary = read_json(self.root / SUMMARY)
+        before = summary.get("job") if summary else self.state("job")
+        if before is not None and before != job:
+            changed = sorted(key for key in before.keys() | job.keys() if before.get(key) != job.get(key))
             raise UserError(
                 f"'{self.root}' holds a difference of other inputs or options; changed: {', '.join(changed)}. Give "
                 "another --output, restore them, or delete the folder"
             )
         files = [*self.root.glob("*.jsonl.zst"), *(file for file in self.targets.values() if file.exists())]
-        if held is None and files:
+        if before is None and files:
             raise UserError(f"'{files[0]}' is not from this command: give another name, or delete it")
         whole = all(file.is_file() for file in self.targets.values())
         return summary if summary and whole else None
 
     def state(self, name: str) -> Any:
         """What was saved under a name; None when nothing was."""
-        return _read(self.work / f"{name}.json")
+        return read_json(self.work / f"{name}.json")
 
     def save(self, name: str, value: Any) -> None:
         """Saves a value so that it is never seen half-written."""
-        _write(self.work / f"{name}.json", value)
+        write_json(self.work / f"{name}.json", value)
 
     def finished_parts(self) -> int:
         """How many parts are whole; they are numbered from 0 without a gap."""
@@ -117,7 +99,7 @@ class OutputFolder:
         finally:
             for file in files.values():
                 file.close()
-        _write(partial / "counts.json", counts)
+        write_json(partial / "counts.json", counts)
         os.replace(partial, folder)
         return counts
 
@@ -125,7 +107,7 @@ class OutputFolder:
         """The counts of all parts together."""
         total: Counter[str] = Counter()
         for folder in sorted(self.parts.iterdir()):
-            total.update(_read(folder / "counts.json") or {})
+            total.update(read_json(folder / "counts.json") or {})
         return total
 
     def publish(self, summary: Mapping[str, Any]) -> None:
@@ -140,22 +122,9 @@ class OutputFolder:
                 joined.flush()
                 os.fsync(joined.fileno())
             os.replace(partial, target)
-        _write(self.root / SUMMARY, summary)
+        write_json(self.root / SUMMARY, summary)
         self.discard()
 
     def discard(self) -> None:
         """Removes everything that is not the result."""
         shutil.rmtree(self.work, ignore_errors=True)
-
-
-def _read(file: Path) -> Any:
-    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
-
-
-def _write(file: Path, value: Any) -> None:
-    partial = file.with_name(f"{file.name}.partial")
-    with partial.open("w", encoding="utf-8") as opened:
-        opened.write(json.dumps(value, indent=1) + "\n")
-        opened.flush()
-        os.fsync(opened.fileno())
-    os.replace(partial, file)

@@ -17,7 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from rewarm.facts.storage import replaced, stored
+from rewarm.storage import replaced, stored
 
 _PLACE = 8
 _FIRST_PLACES = 1 << 16

@@ -19,7 +19,7 @@ from typing import Any
 import zstandard
 
 from rewarm.facts import Fact, Snapshot, Tally
-from rewarm.facts.storage import replaced, stored
+from rewarm.storage import replaced, stored
 from rewarm.types import Tell
 
 SEPARATOR = "\x1f"

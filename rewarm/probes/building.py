@@ -23,13 +23,13 @@ import orjson
 from rewarm.corpora.faults import check_budget
 from rewarm.facts import Snapshot, Tally
 from rewarm.facts.sorting import merged, sort_facts
-from rewarm.facts.storage import replaced, stored
 from rewarm.probes import KINDS, Kind
 from rewarm.probes.alignment import Pages, align
 from rewarm.probes.candidates import Candidates, word_of
 from rewarm.probes.caps import Capped
 from rewarm.probes.comparing import Change, Seen, compare
 from rewarm.probes.writing import Wording, identity, write_probes
+from rewarm.storage import replaced, stored
 from rewarm.types import Tell, UserError
 
 OVERLAP = "object in its subject, or subject in its object"

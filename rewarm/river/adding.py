@@ -15,7 +15,6 @@ from typing import Any
 
 from rewarm.plan import Plan, from_values
 from rewarm.report.result import Result
-from rewarm.river import stale
 from rewarm.river.controls import control_plans
 from rewarm.river.directory import ADDED, PLAN, RunDirectory, changes
 from rewarm.river.inputs import Inputs, add_inputs, record_inputs, stores_begun_with
@@ -101,18 +100,16 @@ def add_stage(root: Path, addition: Addition, hooks: Hooks | None = None, comman
         plan, run = found.plan, found.run
         inputs = add_inputs(plan, run, hooks.tell_or_stop)
         _refuse_same_text(inputs, plan)
-        runs = [(plan, run), *((other, run.control(word)) for word, other in found.controls.items())]
-        every = [(own, where, legs(own, inputs.trainable_tokens, where.steps_made())) for own, where in runs]
-        for _, where, planned in every:
-            _refuse_lost_state(where, planned)
-        stale.find_all(inputs, every, hooks.tell_or_stop)
-        if not found.begun:
-            _record(found, inputs, command)
-        return carry_out(inputs, run, found.controls, hooks, command, added=True)
+        for own, where in [(plan, run), *((other, run.control(word)) for word, other in found.controls.items())]:
+            _refuse_lost_state(where, legs(own, inputs.trainable_tokens, where.steps_made()))
+        return carry_out(inputs, run, found.controls, hooks, command, lambda: _record(found, inputs, command))
 
 
 def _record(found: Update, inputs: Inputs, command: str) -> None:
-    """The plan comes last: until it holds the stage, nothing has been added, and the same command adds it whole."""
+    """Records an addition, once. The plan comes last: until it holds the stage, nothing has been added, and the same
+    command adds it whole."""
+    if found.begun:
+        return
     plan, run = found.plan, found.run
     run.record(ADDED, stage=found.stage, corpus=plan.corpora[found.stage].described(), command=command)
     record_inputs(inputs, run)
@@ -125,7 +122,7 @@ def _learned_by(plan: Plan, path: str) -> str | None:
         for portion in stage.data:
             given = plan.corpora[portion.corpus].described().get("path")
             paths = [given] if isinstance(given, str) else given or []
-            if [os.path.abspath(os.path.expanduser(one)) for one in paths] == [_whole(path)]:
+            if [_whole(one) for one in paths] == [_whole(path)]:
                 return stage.name
     return None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import json
 import os
@@ -15,7 +14,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from rewarm.plan import Plan, from_values
-from rewarm.types import StorageError, UserError
+from rewarm.storage import full_disk_told, write_json
+from rewarm.types import UserError
 
 PLAN = "plan.resolved.json"
 ADDED = "stage added"
@@ -25,7 +25,6 @@ HARMLESS = (
     "gradient_checkpointing",
 )  # fmt: skip
 """Keys that may change while a run is under way: they change no weight and no score, or by rounding only."""
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class RunDirectory:
@@ -60,14 +59,7 @@ class RunDirectory:
 
     def write_json(self, name: str, value: Any) -> None:
         """Writes a JSON file that is never seen half-written."""
-        file = self.root / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        partial = file.with_name(file.name + ".partial")
-        with partial.open("w", encoding="utf-8") as opened:
-            opened.write(json.dumps(value, indent=1, sort_keys=False) + "\n")
-            opened.flush()
-            os.fsync(opened.fileno())
-        os.replace(partial, file)
+        write_json(self.root / name, value)
 
     def ledger(self) -> list[dict[str, Any]]:
         """Every event of the run, oldest first."""
@@ -162,15 +154,8 @@ class RunDirectory:
         with (self.root / ".lock").open("a+") as file:
             if not _locks(file):
                 raise UserError(f"another rewarm process runs in '{self.root}': wait for it or stop it")
-            try:
+            with full_disk_told(self.root, "Everything saved before"):
                 yield
-            except OSError as error:
-                if isinstance(error, StorageError) or error.errno not in _FULL:
-                    raise
-                raise StorageError(
-                    f"'{self.root}' could not be written: {error}. Everything saved before is whole: make room and run "
-                    "the same command again"
-                ) from error
 
 
 def _locks(file: IO[str]) -> bool:

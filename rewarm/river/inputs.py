@@ -19,7 +19,7 @@ from rewarm.river.probe_sets import changed_sets, keep_sets, kept_sets, load_set
 from rewarm.river.stale_documents import LeftOut
 from rewarm.tokens import tokenizer as tokenizers
 from rewarm.tokens.order import DocumentStream, Indices, held_out, is_held_out, training_documents, watch_documents
-from rewarm.tokens.prepare import fingerprint, group_key, prepare
+from rewarm.tokens.prepare import file_sizes, group_key, prepare
 from rewarm.tokens.shards import Store
 from rewarm.tokens.tokenizer import TextTokenizer
 from rewarm.types import BadRows, Tell, UserError, silent
@@ -162,7 +162,7 @@ def record_inputs(inputs: Inputs, run: RunDirectory) -> None:
         name: {
             "hash": store.hash,
             "store": store.folder.name,
-            "sizes": [item["size"] for item in fingerprint(_corpus(inputs.plan, name))],
+            "sizes": file_sizes(_corpus(inputs.plan, name)),
         }
         for name, store in inputs.stores.items()
         if name not in before
@@ -230,7 +230,7 @@ def add_inputs(plan: Plan, run: RunDirectory, tell: Tell = silent) -> Inputs:
 
 def _resized(plan: Plan, name: str, known: Mapping[str, Any]) -> bool:
     """Whether a corpus's files have other sizes than when the run began, which is seen before any tokenising."""
-    return [item["size"] for item in fingerprint(_corpus(plan, name))] != known.get("sizes")
+    return file_sizes(_corpus(plan, name)) != known.get("sizes")
 
 
 def _changed(inputs: Inputs, begun: Mapping[str, Any]) -> list[str]:

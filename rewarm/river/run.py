@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,12 +51,18 @@ def run(plan: Plan, hooks: Hooks | None = None, command: str | None = None) -> R
 
 
 def carry_out(
-    inputs: Inputs, directory: RunDirectory, plans: Mapping[str, Plan], hooks: Hooks, command: str, added: bool = False
+    inputs: Inputs,
+    directory: RunDirectory,
+    plans: Mapping[str, Plan],
+    hooks: Hooks,
+    command: str,
+    add: Callable[[], None] | None = None,
 ) -> Result:
     """What is left of a run whose inputs are ready; `plans` are those of its controls.
 
-    With `added`, the run had finished before its last stage was added: models of earlier stages are scored on the text
-    that came with it, and one whose folder is gone is not trained again.
+    With `add`, the run had finished before its last stage: it records the stage once nothing is left that may be
+    refused, models of earlier stages are scored on the text that came with it, and one whose folder is gone is not
+    trained again.
     """
     plan = inputs.plan
     planned = legs(plan, inputs.trainable_tokens, directory.steps_made())
@@ -65,6 +71,9 @@ def carry_out(
         run.clear_partials()
     every = [(plan, directory, planned), *((plans[word], run, own) for word, run, own in controls)]
     stale.find_all(inputs, every, hooks.tell_or_stop)
+    added = add is not None
+    if add is not None:
+        add()
     _measure_base(plan, directory, inputs, hooks)
     _measure_machine(plan, directory)
     _record_steps(directory, planned, controls)

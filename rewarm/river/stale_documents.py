@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 
 from rewarm.corpora import Corpus
 from rewarm.corpora.sources import FieldCorpus
-from rewarm.facts.storage import replaced
 from rewarm.probes.outdated import Claim
 from rewarm.probes.stale import Matcher
+from rewarm.storage import replaced
 from rewarm.tokens.hashing import Indices, text_hash
-from rewarm.tokens.prepare import alone_in, fingerprint
+from rewarm.tokens.prepare import alone_in, file_sizes
 from rewarm.tokens.shards import Store
 from rewarm.tokens.tokenizer import TextTokenizer
 from rewarm.types import BadRows, Tell, UserError
@@ -111,7 +111,7 @@ class Text:
 def _is_there(corpus: Corpus, store: Store) -> bool:
     """Whether the files of a corpus are as large as those it was prepared from."""
     try:
-        sizes = [item["size"] for item in fingerprint(corpus)]
+        sizes = file_sizes(corpus)
     except (UserError, OSError):
         return False
     return sizes == [item["size"] for item in store.manifest["inputs"]]

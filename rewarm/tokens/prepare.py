@@ -41,6 +41,11 @@ def fingerprint(corpus: Corpus) -> list[dict[str, Any]]:
     ]
 
 
+def file_sizes(corpus: Corpus) -> list[int]:
+    """The size of every file of a corpus, in order: other ones are other text."""
+    return [item["size"] for item in fingerprint(corpus)]
+
+
 def store_folder(name: str, corpus: Corpus, tokenizer: TextTokenizer, root: Path) -> Path:
     """Where the store of this corpus, as its files and this tokenizer are now, belongs."""
     options = {key: value for key, value in corpus.described().items() if key != "holdout"}
