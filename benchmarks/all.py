@@ -22,7 +22,18 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-BENCHMARKS = ("startup", "data", "saving", "growth", "evaluation", "training", "retention", "difference", "gpu")
+BENCHMARKS = (
+    "startup",
+    "data",
+    "saving",
+    "growth",
+    "evaluation",
+    "training",
+    "retention",
+    "difference",
+    "selection",
+    "gpu",
+)
 
 
 def run(name: str, folder: Path, python: str, console: Console) -> list[dict[str, Any]]:

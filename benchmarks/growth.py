@@ -57,7 +57,7 @@ def work(tokens: int, turns_made: int, steps: int, folder: Path) -> None:
     import numpy as np
     import torch
 
-    from rewarm.objectives.causal import Objective
+    from rewarm.objectives.packed_loss import PackedLoss
     from rewarm.tokens.loader import Source, StageRows
     from rewarm.tokens.order import DocumentStream, training_documents
     from rewarm.training.machine import choose_precision
@@ -69,7 +69,7 @@ def work(tokens: int, turns_made: int, steps: int, folder: Path) -> None:
     total = tokens // (SHAPE["rows"] * SHAPE["seq_len"])
     rows = StageRows([Source("growth", stream)], np.zeros((total, SHAPE["rows"]), np.uint8), SHAPE["seq_len"], 16)
     model = make_model(SHAPE)
-    objective, optimizer = Objective(model), Optimizer(model, AdamWOptions(0.1, (0.9, 0.95), 1e-8, 1.0))
+    objective, optimizer = PackedLoss(model), Optimizer(model, AdamWOptions(0.1, (0.9, 0.95), 1e-8, 1.0))
     precision = choose_precision("auto")
     turns = Turns()
 

@@ -68,24 +68,32 @@ def nearest(word: str, allowed: Iterable[str], synonyms: Mapping[str, str] | Non
 def known(folder: str) -> dict[str, type[Method]]:
     """Every method of a folder of the package, by name, in alphabetical order."""
     package = importlib.import_module(f"rewarm.{folder}")
-    slot: type[Method] = package.SLOT
-    found: dict[str, type[Method]] = {}
-    for module_info in sorted(pkgutil.iter_modules(package.__path__), key=lambda module: module.name):
-        module = importlib.import_module(f"rewarm.{folder}.{module_info.name}")
-        wanted = module_info.name.replace("_", "")
-        for name, value in vars(module).items():
-            if inspect.isclass(value) and name.lower() == wanted and issubclass(value, slot):
-                found[module_info.name.replace("_", "-")] = value
-    return found
+    names = sorted(module.name for module in pkgutil.iter_modules(package.__path__))
+    held = {name.replace("_", "-"): _held(folder, name) for name in names}
+    return {name: method for name, method in held.items() if method is not None}
+
+
+@cache
+def _held(folder: str, file: str) -> type[Method] | None:
+    """The method that a file of a folder holds, if it does."""
+    slot: type[Method] = importlib.import_module(f"rewarm.{folder}").SLOT
+    module = importlib.import_module(f"rewarm.{folder}.{file}")
+    for name, value in vars(module).items():
+        if inspect.isclass(value) and name.lower() == file.replace("_", "") and issubclass(value, slot):
+            return value
+    return None
 
 
 def find(folder: str, name: str) -> type[Method]:
     """The class behind a name; a UserError with the nearest names when there is none."""
-    methods = known(folder)
     key = name.replace("_", "-")
-    if key not in methods:
-        raise UserError(f"no {folder} method is called '{name}'. {nearest(key, methods)}")
-    return methods[key]
+    package = importlib.import_module(f"rewarm.{folder}")
+    # Its file alone is imported: others of the folder may need torch, which a plan is read without.
+    if key.replace("-", "_") in {module.name for module in pkgutil.iter_modules(package.__path__)}:
+        found = _held(folder, key.replace("-", "_"))
+        if found is not None:
+            return found
+    raise UserError(f"no {folder} method is called '{name}'. {nearest(key, known(folder))}")
 
 
 class Faults(UserError):

@@ -20,7 +20,7 @@ from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 from rewarm.kinds import corpus_options
 from rewarm.methods import Faults, Method, Options, build, checked
 from rewarm.quantities import Count, PositiveCount, Share
-from rewarm.references import retained, unknown_names
+from rewarm.references import retained, unfit, unknown_names
 from rewarm.stages import SELF, Name, Portion, Release, Replay, Stage, by_corpus, parse_name
 from rewarm.stream import expanded
 from rewarm.types import UserError
@@ -64,6 +64,26 @@ class Watch(Options):
     tokens: PositiveCount | None = None
 
 
+def _listed(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
+def _unless_false(value: Any) -> Any:
+    return None if value is False else value
+
+
+class Clean(Options):
+    """What is left out of the text that stages learn: documents that nearly repeat another of their corpus (from a
+    Jaccard similarity of `near_duplicates` on) or of `against`, and those that share `ngram` words in a row with what
+    is watched or asked. `false` turns either off."""
+
+    near_duplicates: Annotated[Annotated[float, Field(ge=0.5, le=1)] | None, BeforeValidator(_unless_false)] = 0.8
+    ngram: Annotated[Annotated[int, Field(ge=5, le=100)] | None, BeforeValidator(_unless_false)] = 13
+    against: Annotated[tuple[Literal["watch", "probes", "replay"], ...], BeforeValidator(_listed)] = (
+        "watch", "probes", "replay",
+    )  # fmt: skip
+
+
 def _named(make: Callable[[str, Any], Any], what: str) -> BeforeValidator:
     """A mapping from the user's names to what `make` builds of a name and its value; Faults with every fault."""
 
@@ -99,8 +119,8 @@ def _facts(name: str, value: Any) -> Facts:
     return Facts(probes=build("probes", {"type": "jsonl", **options}, name), stage=stage)
 
 
-def _listed(value: Any) -> Any:
-    return (value,) if isinstance(value, str) else value
+def _suite(name: str, value: Any) -> Method:
+    return build("suites", value, name)
 
 
 class Plan(Options):
@@ -132,6 +152,10 @@ class Plan(Options):
     probes: Annotated[dict[str, Facts], _named(_facts, "a file of probes or to its options")] = Field(
         default_factory=dict
     )
+    suites: Annotated[dict[str, SerializeAsAny[Method]], _named(_suite, "a suite's options, with its 'type'")] = Field(
+        default_factory=dict
+    )
+    clean: Clean | None = None
     controls: Annotated[tuple[Control, ...], BeforeValidator(_listed)] = ()
 
     seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 0
@@ -163,6 +187,7 @@ class Plan(Options):
     def _names_agree(self) -> Plan:
         watched = [watch.corpus for watch in self.watch]
         problems = unknown_names(self.stages, tuple(self.corpora), watched, self.old_corpus, self.probes)
+        problems += unfit(self.stages, self.corpora, self.old_corpus, self.compile is True)
         if self.batch_tokens % self.seq_len:
             nearest_batch = max(1, round(self.batch_tokens / self.seq_len)) * self.seq_len
             problems.append(
@@ -180,6 +205,11 @@ class Plan(Options):
         return self
 
     @property
+    def head(self) -> str:
+        """The kind of model that every stage trains: causal, masked or seq2seq."""
+        return str(getattr(self.stages[0].objective, "head", "causal"))
+
+    @property
     def directory(self) -> Path:
         """The run directory."""
         return Path(self.output_dir)
@@ -191,12 +221,15 @@ class Plan(Options):
         values["probes"] = {
             name: {**facts.probes.described(), "stage": facts.stage} for name, facts in self.probes.items()
         }
+        values["suites"] = {name: suite.described() for name, suite in self.suites.items()}
         for stage, dumped in zip(self.stages, values["stages"], strict=True):
             dumped["mixture"] = stage.mixture.described()
             if stage.replay is not None:
                 for key in getattr(stage.mixture, "replaces", ()):
                     del dumped["replay"][key]
             dumped["schedule"] = stage.schedule.described()
+            dumped["objective"] = stage.objective.described()
+            dumped["select"] = None if stage.select is None else stage.select.described()
             dumped["retention"] = [method.described() for method in stage.retention]
             dumped["adapter"] = None if stage.adapter is None else stage.adapter.described()
         return values
@@ -212,12 +245,17 @@ class Plan(Options):
         """Whether the corpus is on the watch-list."""
         return any(watch.corpus == corpus for watch in self.watch)
 
+    def used_corpora(self) -> list[str]:
+        """Corpora that some stage or the watch-list needs, in the plan's order."""
+        return [name for name in self.corpora if self.watched(name) or self.trained(name)]
+
     def trained(self, corpus: str) -> bool:
         """Whether any stage reads the corpus: as data, as replay, or to hold what the model knows of it."""
         return corpus == self.old_corpus or any(
             corpus in {portion.corpus for portion in stage.data}
             or (stage.replay and corpus in stage.replay.sources)
             or corpus in retained(stage)
+            or (stage.select and corpus == stage.select.task)
             for stage in self.stages
         )
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
-from rewarm.methods import nearest
+from rewarm.methods import Method, nearest
 from rewarm.stages import EARLIER, NEW, OLD, REPLAYED, SELF, Stage, repeated
+
+CAUSAL = "causal"
+TEXT = "text"
+"""What corpora hold and objectives read, unless they say otherwise."""
 
 
 class OfAStage(Protocol):
@@ -64,6 +68,96 @@ def _unknown_texts(stage: Stage, corpora: Collection[str], old_corpus: str | Non
     return problems
 
 
+def unfit(stages: Sequence[Stage], corpora: Mapping[str, Method], old_corpus: str | None, compiled: bool) -> list[str]:
+    """A sentence for everything that a stage's objective cannot be had with; `compiled` is whether compiling is a must.
+
+    What a corpus holds (`Corpus.holds`) must be what the objective reads: in training, a rejected answer is no text.
+    """
+    problems = []
+    held = {name: str(getattr(corpus, "holds", TEXT)) for name, corpus in corpora.items()}
+    reads = [(f"stage '{stage.name}' data", portion.corpus, stage) for stage in stages for portion in stage.data]
+    for number, stage in enumerate(stages):
+        sources = () if stage.replay is None else stage.replay.sources
+        named = [name for name in sources if name not in (EARLIER, SELF)]
+        if EARLIER in sources:
+            named += [portion.corpus for earlier in stages[:number] for portion in earlier.data]
+        reads += [(f"stage '{stage.name}' replay", name, stage) for name in dict.fromkeys(named)]
+        if SELF in sources and _read_by(stage) != TEXT:
+            problems.append(f"{_of(stage)} reads {_read_by(stage)}, and replay from self is text: leave it out")
+    for where, name, stage in reads:
+        if held.get(name, _read_by(stage)) != _read_by(stage):
+            problems.append(f"{where} '{name}' holds {held[name]}, and {_remedy(stage, held[name])}")
+    texts = [(f"stage '{stage.name}' retention", text) for stage in stages for text in retained(stage)]
+    for where, name in [*texts, *([] if old_corpus is None else [("old_corpus", old_corpus)])]:
+        if held.get(name, TEXT) != TEXT:
+            problems.append(f"{where} '{name}' holds {held[name]}, and has to be text: name another corpus")
+    for stage in stages:
+        problems += _of_decoders(stage)
+        methods = [method.method_name() for method in stage.retention if getattr(method, "of_text", False)]
+        if methods and _head_of(stage) == CAUSAL and not getattr(stage.objective, "terms_act", True):
+            problems.append(
+                f"{_of(stage)} cannot be had with retention {', '.join(methods)}, which reads the stage's own rows as "
+                "text. Choose one that acts on weights, such as l2-sp, or leave it out"
+            )
+        if getattr(stage, "select", None) is not None and _read_by(stage) != TEXT:
+            problems.append(f"{_of(stage)} reads {_read_by(stage)}, and select chooses text: leave select out")
+        if compiled and not getattr(stage.objective, "compiles", True):
+            problems.append(f"{_of(stage)} is never compiled, and the plan has compile: true. Set compile to auto")
+    return problems + _several_heads(stages)
+
+
+def _of_decoders(stage: Stage) -> list[str]:
+    """What reads text from left to right, in a stage of a model that does not."""
+    if _head_of(stage) == CAUSAL:
+        return []
+    problems = []
+    reading = [one.method_name() for one in stage.retention if getattr(one, "of_text", False) or one.texts()]
+    if reading:
+        problems.append(
+            f"{_of(stage)} cannot be had with retention {', '.join(reading)}, which reads text as a decoder does. "
+            "Choose one that acts on weights or the learning rate, such as l2-sp, recadam, reptile or ema"
+        )
+    if stage.adapter is not None and getattr(stage.adapter, "of_decoders", True):
+        problems.append(
+            f"{_of(stage)} cannot be had with adapter {stage.adapter.method_name()}, which is made for decoders. "
+            "Choose lora, or none"
+        )
+    if stage.replay is not None and SELF in stage.replay.sources:
+        problems.append(f"{_of(stage)} cannot be had with replay from self: only decoders write text. Name a corpus")
+    if stage.select is not None and "losses" in getattr(stage.select.method, "reads", frozenset)():
+        problems.append(
+            f"{_of(stage)} cannot be had with select {stage.select.method.method_name()}, which reads losses as a "
+            "decoder gives them. Choose one that compares states or text, such as similarity"
+        )
+    return problems
+
+
+def _head_of(stage: Stage) -> str:
+    return str(getattr(stage.objective, "head", CAUSAL))
+
+
+def _several_heads(stages: Sequence[Stage]) -> list[str]:
+    heads = {_head_of(stage): stage.objective.method_name() for stage in stages}
+    if len(heads) < 2:
+        return []
+    named = " and ".join(f"{method} ({head})" for head, method in heads.items())
+    return [f"the objectives of the stages train models of different kinds: {named}. Make them runs of their own"]
+
+
+def _read_by(stage: Stage) -> str:
+    return str(getattr(stage.objective, "holds", TEXT))
+
+
+def _of(stage: Stage) -> str:
+    return f"stage '{stage.name}' objective {stage.objective.method_name()}"
+
+
+def _remedy(stage: Stage, held: str) -> str:
+    if _read_by(stage) == TEXT:
+        return f"objective {stage.objective.method_name()} reads text: give the stage 'objective: preference'"
+    return f"objective {stage.objective.method_name()} reads {_read_by(stage)}: name a corpus of type preferences"
+
+
 def _unknown_corpora(
     stages: Sequence[Stage], corpora: Collection[str], watched: Sequence[str], old_corpus: str | None
 ) -> list[str]:
@@ -72,6 +166,8 @@ def _unknown_corpora(
         named.append((f"old_corpus '{old_corpus}'", old_corpus))
     for stage in stages:
         named += [(f"stage '{stage.name}' data '{portion.corpus}'", portion.corpus) for portion in stage.data]
+        if stage.select is not None and stage.select.task is not None:
+            named.append((f"stage '{stage.name}' select task '{stage.select.task}'", stage.select.task))
         if stage.replay is not None:
             named += [(f"stage '{stage.name}' replay from '{name}'", name) for name in stage.replay.named]
     problems = [f"{where} is not in corpora. {nearest(name, corpora)}" for where, name in named if name not in corpora]

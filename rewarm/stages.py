@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
-from rewarm.methods import Method, Options, build
+from rewarm.methods import Method, Options, build, checked
 from rewarm.quantities import Count, PositiveCount, Share, parse_share
 
 OLD, NEW, SELF, REPLAYED, EARLIER = "old", "new", "self", "replay", "earlier"
@@ -157,16 +157,59 @@ def _retention(value: Any) -> tuple[Method, ...]:
     return tuple(found)
 
 
+def _objective(value: Any) -> Method:
+    if isinstance(value, list | tuple):
+        raise ValueError("a stage has one objective: give its name or a mapping with 'type', and no list")
+    return build("objectives", value, "")
+
+
 def _adapter(value: Any) -> Method | None:
     if isinstance(value, list | tuple):
         raise ValueError("a stage has one adapter: give its name or a mapping with 'type', and no list")
     return None if value in (None, "none") else build("adapters", value, "")
 
 
+class Select(Options):
+    """Which documents of its own data a stage learns: a method's options, and these beside them.
+
+    Before it trains, the stage's starting model scores the documents of each corpus of its data, and `share` of that
+    corpus's tokens is chosen by rank, or drawn where it is `soft`. `task` names a corpus like which the model is to
+    become good, for a method that compares with one.
+    """
+
+    method: SerializeAsAny[Method]
+    share: Annotated[Share, Field(gt=0)]
+    soft: bool = False
+    gamma: Annotated[float, Field(gt=0)] = 1.0
+    task: Name | None = None
+
+    @model_validator(mode="after")
+    def _a_task_where_it_is_compared_with(self) -> Select:
+        if "task" in getattr(self.method, "reads", frozenset)() and self.task is None:
+            raise ValueError(f"{self.method.method_name()} compares with a task's text: name a corpus of it, as task")
+        return self
+
+    def described(self) -> dict[str, Any]:
+        """As a plan writes it: the method with its options, and these."""
+        return {**self.method.described(), **self.model_dump(mode="json", exclude={"method"})}
+
+
+def _select(value: Any) -> Select | None:
+    if value is None or isinstance(value, Select):
+        return value
+    options = {"type": value} if isinstance(value, str) else value
+    if not isinstance(options, Mapping):
+        raise ValueError("give a mapping with a method's 'type', its options and a 'share'")
+    own = {key: item for key, item in options.items() if key in Select.model_fields and key != "method"}
+    method = build("selection", {key: item for key, item in options.items() if key not in own}, "")
+    return checked(Select, {"method": method, **own})
+
+
 class Stage(Options):
     """One update: which text, how much of it, at what learning rate, and what is replayed.
 
-    `date` is that of its text (`2021-09`), for a stream of dated updates.
+    `objective` is what it minimises. `select` is which of its documents it learns. `date` is that of its text
+    (`2021-09`), for a stream of dated updates.
     """
 
     SYNONYMS: ClassVar[dict[str, str]] = {
@@ -174,10 +217,11 @@ class Stage(Options):
         "lr_scheduler": "schedule", "lr_scheduler_type": "schedule", "budget": "tokens", "num_train_epochs": "epochs",
         "datasets": "data", "dataset": "data", "corpus": "data", "corpora": "data", "mix": "mixture",
         "replay_ratio": "replay", "peft": "adapter", "lora": "adapter", "regularizer": "retention",
-        "regularization": "retention",
+        "regularization": "retention", "loss": "objective",
     }  # fmt: skip
     METHODS: ClassVar[dict[str, str]] = {
         "mixture": "mixtures", "schedule": "schedules", "retention": "retention", "adapter": "adapters",
+        "objective": "objectives", "select": "selection",
     }  # fmt: skip
 
     name: Name
@@ -185,9 +229,13 @@ class Stage(Options):
     tokens: Count | None = None
     epochs: Annotated[float, Field(gt=0)] | None = None
     max_epochs: Annotated[float, Field(gt=0)] = 4.0
+    select: Annotated[Select | None, BeforeValidator(_select)] = None
     replay: Replay | None = None
     mixture: Annotated[SerializeAsAny[Method], _method("mixtures")] = Field(default="fixed", validate_default=True)
     schedule: Annotated[SerializeAsAny[Method], _method("schedules")] = Field(default="rewarm", validate_default=True)
+    objective: Annotated[SerializeAsAny[Method], BeforeValidator(_objective)] = Field(
+        default="causal", validate_default=True
+    )
     learning_rate: Annotated[float, Field(gt=0)]
     retention: Annotated[tuple[SerializeAsAny[Method], ...], BeforeValidator(_retention)] = ()
     adapter: Annotated[SerializeAsAny[Method] | None, BeforeValidator(_adapter)] = None

@@ -80,8 +80,10 @@ class BadRows:
 class Batch:
     """Packed rows for one forward pass.
 
-    `targets_BT[b, t]` is the token that follows `tokens_BT[b, t]` in the same document, or -100 where there is none.
+    `targets_BT[b, t]` is the token that follows `tokens_BT[b, t]` in the same document, or -100 where there is none;
+    where tokens are hidden, it is the one hidden in that place.
     `positions_BT` restarts at 0 with each document, which is also what keeps attention inside documents.
+    `num_targets` counts what the loss of a step is a mean over: the targets, unless an objective says otherwise.
     `sources_B` numbers the corpus of each row among those of the stage; empty where that does not matter.
     """
 

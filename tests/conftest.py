@@ -119,6 +119,29 @@ def make_tiny(tiny_tokenizer_folder: Path, tiny_configs: dict[str, dict[str, Any
     return make
 
 
+@pytest.fixture(scope="session")
+def masked_tokenizer_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As `tiny_tokenizer_folder`, of a masked model: with a mask token. Read only."""
+    from rewarm.tokens.tokenizer import train
+
+    folder = tmp_path_factory.mktemp("tokenizer") / "masked"
+    train((_words(seed, 200) for seed in range(50)), VOCABULARY, folder, masked=True)
+    return folder
+
+
+@pytest.fixture
+def make_masked(masked_tokenizer_folder: Path) -> Callable[..., Any]:
+    """A function: a model type such as bert, seed=0, **further keys -> a fresh tiny masked model, as `make_tiny`."""
+    from rewarm.models.load import make_model
+    from rewarm.tokens.tokenizer import TextTokenizer
+
+    def make(name: str, seed: int = 0, **more: Any) -> Any:
+        config = {"model_type": name, **_SIZES, **more}
+        return make_model(config, TextTokenizer(masked_tokenizer_folder), seed, "masked").eval()
+
+    return make
+
+
 @pytest.fixture
 def scratch_plan(
     tmp_path: Path, write_jsonl: WriteJsonl, tiny_configs: dict[str, Any]

@@ -42,12 +42,12 @@ def add(model: PreTrainedModel, adapter: Beside) -> None:
     model.get_submodule(ADAPTERS).append(adapter)  # type: ignore[operator]
 
 
-def load_with_adapters(name: str, revision: str | None = None) -> PreTrainedModel:
+def load_with_adapters(name: str, revision: str | None = None, head: str = "causal") -> PreTrainedModel:
     """As `load_model`, with the adapters beside the weights of a folder attached; every parameter may train.
 
     UserError also when an adapter's tensors are not those the adapter has.
     """
-    model = load_model(name, revision, with_adapters=True)
+    model = load_model(name, revision, with_adapters=True, head=head)
     file = Path(name) / ADAPTER_JSON
     if not file.is_file():
         return model

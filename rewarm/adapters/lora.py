@@ -44,6 +44,7 @@ class Lora(Adapter):
         "target_modules": "targets", "lora_target": "targets", "use_rslora": "rslora", "modules_to_save": "embeddings",
     }  # fmt: skip
     paper: ClassVar[str] = "arXiv 2106.09685"
+    of_decoders: ClassVar[bool] = False
     cost: ClassVar[str] = "two thin products beside each matrix; gradients and optimizer state for these alone"
 
     r: Annotated[int, Field(gt=0)] | None = None

@@ -62,7 +62,18 @@ def _parts(found: Forecast) -> list[RenderableType]:
     if found.seconds:
         times = ", ".join(f"{name} {clock(part)}" for name, part in found.seconds.items())
         lines.append(f"time: about {clock(sum(found.seconds.values()))} ({times}); {found.how}")
-    return [corpora, "", work, "", *lines, *(f"note: {warning}" for warning in found.warnings)]
+    return [corpora, "", work, "", *lines, *(f"note: {warning}" for warning in found.warnings), *_examples(found)]
+
+
+def _examples(found: Forecast) -> list[RenderableType]:
+    """The first conversation of each corpus of them, with what is learned marked."""
+    from rewarm.river.chat import shown
+
+    return [
+        f"\nThe first conversation of '{one.corpus}' (template {one.template}). Learned is what stands in ⟦⟧; an "
+        f"answer ends with {' or '.join(one.ends)}:\n{shown(one)}"
+        for one in found.examples
+    ]
 
 
 def _part(leg: LegForecast, name: str) -> str:

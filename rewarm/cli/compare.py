@@ -78,7 +78,7 @@ def _shown(results: Mapping[str, Result]) -> Table:
     from rewarm.report.wording import change, columns, interval, point
 
     watched = columns(next(iter(results.values())))
-    shown = table("run", *(f"{column.name} ({column.role})" for column in watched), "tokens", "training")
+    shown = table("run", *(f"{column.name} ({column.words})" for column in watched), "tokens", "training")
     for name, result in results.items():
         changes = [change(result, result.final(), column.name) for column in watched]
         cells = [f"{point(found)}\n{interval(found)}" if found else "not scored" for found in changes]

@@ -1,4 +1,4 @@
-"""`rewarm evaluate`: scores any model on a run's watch-list and probes."""
+"""`rewarm evaluate`: scores any model on a run's watch-list, probes and suites."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from rewarm.report.fact_parts import FactSet
     from rewarm.report.result import Row
+    from rewarm.report.suite_parts import Suites, SuiteSet
     from rewarm.tokens.tokenizer import TextTokenizer
 
 _Model = Annotated[str, typer.Argument(metavar="MODEL", help="A model folder or hub name.", show_default=False)]
@@ -29,12 +30,12 @@ def register(app: typer.Typer) -> None:
 
 
 def evaluate(manner: Manner, model: _Model, on: _On) -> Answer:
-    """Score any model on a run's held-out documents and probes.
+    """Score any model on what a run watches and asks.
 
     It is compared with the run's base on the same documents, so it must use the run's tokenizer. Stores nothing.
     """
     from rewarm.adapters.beside import load_with_adapters
-    from rewarm.models.load import check_length, check_vocabulary
+    from rewarm.models.load import HEADS, check_length, check_vocabulary
     from rewarm.river.directory import RunDirectory
     from rewarm.river.fact_rows import facts_of_another
     from rewarm.river.facts import answered, ask_another, is_asked
@@ -43,27 +44,35 @@ def evaluate(manner: Manner, model: _Model, on: _On) -> Answer:
     from rewarm.river.outcome import row, scored
     from rewarm.river.scores import score
     from rewarm.river.shapes import base_shape
+    from rewarm.river.suite_rows import suites_of_another
+    from rewarm.river.suite_sets import check_suites
+    from rewarm.river.suites import ask_suites_of_another, is_suite_asked, suite_answers
     from rewarm.training.machine import on_device
     from rewarm.types import UserError
 
     plan = RunDirectory(on).resolved()
     run = RunDirectory.of(plan, on)
     with Watcher(manner) as watcher, tempfile.TemporaryDirectory() as folder:
+        check_suites(plan, run)
         inputs = read_inputs(plan, run)
         base = scored(run, BASE, inputs.watch_documents)
-        if set(base) != set(inputs.watch_documents) or not is_asked(run, BASE, inputs.probes):
+        asked_base = is_asked(run, BASE, inputs.probes) and is_suite_asked(run, BASE, plan.suites)
+        if set(base) != set(inputs.watch_documents) or not asked_base:
             raise UserError(f"run '{on}' has not scored its base on all that it watches yet: `rewarm run` it first")
-        if not base and not inputs.probes:
-            raise UserError(f"run '{on}' has neither watched corpora nor probes, so there is nothing to score on")
-        base_shape(model)
+        if not base and not inputs.probes and not plan.suites:
+            raise UserError(f"run '{on}' has no watched corpora, probes or suites, so there is nothing to score on")
+        kind, words = HEADS[plan.head]
+        base_shape(model, None, kind, words.removeprefix("a "))
         check_tokenizer(model, inputs.tokenizer, run.tokenizer)
-        loaded = on_device(load_with_adapters(model))
+        loaded = on_device(load_with_adapters(model, head=plan.head))
         check_vocabulary(loaded, inputs.tokenizer)
         check_length(loaded, plan.seq_len)
         losses = score(loaded, inputs, Path(folder) / "model", tell=watcher.hooks().tell_or_stop)
         asked = ask_another(loaded, inputs, watcher.hooks().tell_or_stop)
         sets = facts_of_another(plan, answered(run, BASE, asked), model, asked)
-    return _told(row(model, "stage", losses, base), sets)
+        answers = ask_suites_of_another(loaded, inputs, run, watcher.hooks().tell_or_stop)
+        suites = suites_of_another(plan, suite_answers(run, BASE, plan.suites), model, answers)
+    return _told(row(model, "stage", losses, base), sets, suites)
 
 
 def check_tokenizer(model: str, own: TextTokenizer, folder: Path) -> None:
@@ -85,7 +94,7 @@ def check_tokenizer(model: str, own: TextTokenizer, folder: Path) -> None:
         )
 
 
-def _told(found: Row, sets: list[FactSet]) -> Answer:
+def _told(found: Row, sets: list[FactSet], suites: Suites) -> Answer:
     from rewarm.report.wording import Change, interval, nats, point
 
     shown = table("corpus", "documents", "base", found.name, "change", "95% interval", "verdict")
@@ -100,8 +109,20 @@ def _told(found: Row, sets: list[FactSet]) -> Answer:
         "model": found.name,
         "cells": json.loads(found.model_dump_json())["cells"],
         "facts": [json.loads(one.model_dump_json()) for one in sets],
+        "suites": json.loads(suites.model_dump_json()),
     }
-    return Answer(values, [shown, legend, *(part for one in sets for part in ("", _facts(one)))])
+    facts = [part for one in sets for part in ("", _facts(one))]
+    return Answer(values, [shown, legend, *facts, *(part for one in suites.sets for part in ("", _suite(one)))])
+
+
+def _suite(one: SuiteSet) -> Table:
+    from rewarm.report.suites import measured
+
+    held = measured(one)
+    shown = table(*held.head, title=one.name)
+    for line in held.lines:
+        shown.add_row(*map(str, line))
+    return shown
 
 
 def _facts(one: FactSet) -> Table:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
@@ -17,30 +18,46 @@ _Lost = Annotated[
 _Learned = Annotated[
     str | None, typer.Option(help="Smallest share of the changed, and the new, facts to be learned, such as 60%.")
 ]
+_Require = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="CONDITION",
+        help="On a suite, such as 'suite:chat.stop_rate >= -5%' or 'ability:general >= -1%'; may be given again.",
+    ),
+]
 _Strict = Annotated[bool, typer.Option("--strict", help="Judge by the harder bound of the 95 % interval.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The options of `rewarm gate`."""
+
+    run: RunFolder
+    max_forget: _Forget = None
+    min_gain: _Gain = None
+    max_facts_lost: _Lost = None
+    min_facts_learned: _Learned = None
+    require: _Require = None
+    strict: _Strict = False
 
 
 def register(app: typer.Typer) -> None:
     """Adds the verb."""
-    verb(app, gate)
+    verb(app, gate, options=Limits)
 
 
-def gate(
-    manner: Manner,
-    run: RunFolder,
-    max_forget: _Forget = None,
-    min_gain: _Gain = None,
-    max_facts_lost: _Lost = None,
-    min_facts_learned: _Learned = None,
-    strict: _Strict = False,
-) -> Answer:
+def gate(manner: Manner, limits: Limits) -> Answer:
     """Hold a finished run to limits; exit code 2 when not met."""
     from rewarm.report.gate import FactLimits, check
     from rewarm.report.result import read
+    from rewarm.report.suite_gate import parse
 
-    limits = _share("--max-forget", max_forget), _share("--min-gain", min_gain)
-    facts = FactLimits(_share("--max-facts-lost", max_facts_lost), _share("--min-facts-learned", min_facts_learned))
-    outcome = check(read(run), *limits, strict, facts)
+    losses = _share("--max-forget", limits.max_forget), _share("--min-gain", limits.min_gain)
+    facts = FactLimits(
+        _share("--max-facts-lost", limits.max_facts_lost), _share("--min-facts-learned", limits.min_facts_learned)
+    )
+    conditions = [parse(text) for text in limits.require or ()]
+    outcome = check(read(limits.run), *losses, limits.strict, facts, conditions)
     last = "gate met" if outcome.passed else "gate not met"
     return Answer(dataclasses.asdict(outcome), [*outcome.sentences, last], DONE if outcome.passed else NOT_MET)
 

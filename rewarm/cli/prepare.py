@@ -65,7 +65,10 @@ def _described(inputs: Inputs, name: str) -> dict[str, Any]:
         "bytes_per_token": store.manifest["bytes"] / store.tokens,
         "trainable_tokens": inputs.trainable_tokens(name) if inputs.plan.trained(name) else 0,
         "held_out_documents": inputs.held_out[name],
-        "dropped_documents": {"its text is watched": inputs.copies[name]} if inputs.copies.get(name) else {},
+        "dropped_documents": {
+            **({"its text is watched": inputs.copies[name]} if inputs.copies.get(name) else {}),
+            **inputs.unclean.get(name, {}),
+        },
         "left_out": store.manifest.get("left_out", {}),
         "rows": store.manifest["rows"],
         "bad_rows": store.manifest["bad_rows"],

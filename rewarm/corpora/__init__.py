@@ -7,6 +7,7 @@ read is counted in `BadRows` with its reason and place, and never silently dropp
 from abc import abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 from rewarm.methods import Method
 from rewarm.quantities import Share
@@ -18,8 +19,10 @@ class Corpus(Method):
 
     When the corpus is watched, `holdout` is the share of its documents kept out of training, chosen by a hash of the
     text (so copies of a text fall on the same side), or of the field `holdout_by` (so that a book or an article is
-    held out whole).
+    held out whole). `holds` says what its documents are: text, unless an objective of its own learns from them.
     """
+
+    holds: ClassVar[str] = "text"
 
     holdout: Share = 0.02
     holdout_by: str | None = None

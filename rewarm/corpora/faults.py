@@ -24,13 +24,27 @@ BROKEN_XML = "broken XML"
 DOCUMENT_TYPE = "XML with a document type"
 NOT_A_DUMP = "not a MediaWiki dump"
 NO_DATE = "no date field"
+NO_CONVERSATION = "no turns and no question with an answer"
+NOT_TURNS = "messages are no list of turns"
+UNKNOWN_ROLE = "unknown role"
+CONTENT_NOT_TEXT = "a turn is no text"
+EMPTY_ANSWER = "empty answer"
+EMPTY_TURN = "empty turn"
+NO_ANSWER_LAST = "the last turn is not the assistant's"
+NO_QUESTION = "an answer before any question"
+SPEAKS_TWICE = "two turns of one speaker in a row"
+SYSTEM_LATER = "a system turn after the first turn"
+NO_PAIR = "no chosen and rejected answer"
+NO_PROMPT = "answers without a prompt"
+NO_COMMON_PROMPT = "dialogues that differ before their last answer"
+EQUAL_ANSWERS = "chosen and rejected answer are equal"
 UNREADABLE_DATE = "date that cannot be read, or is less exact than the period"
 
 REMEDIES = {
     NOT_UTF8: "convert the file to UTF-8, for latin-1 with: iconv -f latin1 -t utf-8",
     BROKEN_JSON: "a line holds one whole JSON object; a JSON array becomes lines with: jq -c '.[]'",
     NOT_AN_OBJECT: "a line holds one JSON object; a JSON array becomes lines with: jq -c '.[]'",
-    NO_TEXT_FIELD: "name the field that holds the text with text_field",
+    NO_TEXT_FIELD: "name the field that holds the text with text_field; rows of conversations are of type: chat",
     TEXT_NOT_A_STRING: "name the field that holds the text with text_field, or make it a string",
     EMPTY_TEXT: "remove rows without text",
     LONE_SURROGATE: "remove half surrogate pairs such as \\ud800, which no encoding can write",
@@ -44,6 +58,20 @@ REMEDIES = {
     DOCUMENT_TYPE: "dumps have none, and it could declare entities that expand without bound: remove <!DOCTYPE ...>",
     NOT_A_DUMP: "a dump is XML whose first element is <mediawiki>: leave other XML files out of path",
     NO_DATE: "name the field that holds the date with --date-field",
+    NO_CONVERSATION: "name the fields with columns: messages, or prompt, input and response",
+    NOT_TURNS: "name the field that holds the list of turns with columns: {messages: FIELD}",
+    UNKNOWN_ROLE: "say what the role is with roles: {agent: assistant}",
+    CONTENT_NOT_TEXT: "only text can be learned: leave out rows with images or calls",
+    EMPTY_ANSWER: "leave out rows without an answer",
+    EMPTY_TURN: "leave out rows with an empty turn",
+    NO_ANSWER_LAST: "end each conversation with an answer",
+    NO_QUESTION: "begin each conversation with the user, after the system's turn if there is one",
+    SPEAKS_TWICE: "join turns of one speaker that follow each other",
+    SYSTEM_LATER: "put what the system says first, in one turn",
+    NO_PAIR: "name the fields with columns: {chosen: FIELD, rejected: FIELD}",
+    NO_PROMPT: "name the field of the prompt with columns: {prompt: FIELD}, or give whole dialogues",
+    NO_COMMON_PROMPT: "a pair is two answers to one prompt: leave out rows whose dialogues part earlier",
+    EQUAL_ANSWERS: "nothing can be learned of equal answers: leave these rows out",
     UNREADABLE_DATE: "write dates from the year on, as 2021-09-14, or as seconds since 1970",
 }
 

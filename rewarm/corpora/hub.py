@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rewarm.corpora import paths
-from rewarm.corpora.rows import RowReader
+from rewarm.corpora.rows import EVERY, RowReader
 from rewarm.corpora.sources import FieldCorpus, Name
 from rewarm.methods import nearest
 from rewarm.types import BadRows, Document, UserError
@@ -72,7 +72,8 @@ class Hub(FieldCorpus):
                 f"dataset '{self.name}' has no column '{self.text_field}' (text_field). "
                 f"{nearest(self.text_field, columns)}"
             )
-        return dataset.select_columns([field for field in self._fields_read() if field in columns])
+        read = self._fields_read()
+        return dataset if EVERY in read else dataset.select_columns([field for field in read if field in columns])
 
     def _loaded(self) -> Any:
         try:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rewarm.corpora import faults, paths
-from rewarm.corpora.rows import RowReader
+from rewarm.corpora.rows import EVERY, RowReader
 from rewarm.corpora.sources import FieldCorpus, FileCorpus
 from rewarm.corpora.streams import CutShort, opened
 from rewarm.quantities import Count
@@ -62,7 +62,8 @@ def rows(file: Path, text_field: str, fields: list[str]) -> Iterator[dict[str, A
         try:
             # Without these two, a whole row group (often the whole file) is held packed and unpacked.
             table = pyarrow.parquet.ParquetFile(source, pre_buffer=False, buffer_size=1_000_000)
-            columns = [name for name in fields if name in table.schema_arrow.names]
+            names = table.schema_arrow.names
+            columns = names if EVERY in fields else [name for name in fields if name in names]
             if text_field not in columns:
                 yield from ({} for _ in range(table.metadata.num_rows))
                 return

@@ -9,6 +9,8 @@ from rewarm.corpora import faults
 from rewarm.types import BadRows, Document
 
 _ABSENT = object()
+EVERY = "*"
+"""Stands for every field of a row among those that are kept."""
 
 
 class RowReader:
@@ -39,7 +41,8 @@ class RowReader:
             return None
         if not self.meta_fields:
             return Document(name, text, place)
-        meta = {field: row[field] for field in self.meta_fields if row.get(field) is not None}
+        fields = (field for field in row if field != self.text_field) if EVERY in self.meta_fields else self.meta_fields
+        meta = {field: row[field] for field in fields if row.get(field) is not None}
         return Document(name, text, place, meta)
 
     def reject(self, reason: str, place: str) -> None:

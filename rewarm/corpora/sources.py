@@ -76,7 +76,8 @@ class FieldCorpus(LimitedCorpus):
     """A corpus of rows with named fields.
 
     `text_field` holds the text. Ids come from `id_field`, or from the place of the row when it is None. The fields
-    `keep_fields` and `holdout_by` are copied to a document's meta, where the row has them and they are not null.
+    `keep_fields` and `holdout_by` are copied to a document's meta, where the row has them and they are not null; with
+    "*" among `keep_fields`, all fields of a row are.
     """
 
     text_field: Name = "text"

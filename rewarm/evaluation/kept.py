@@ -27,10 +27,15 @@ _IRRELEVANT = frozenset({"_name_or_path", "architectures", "transformers_version
 """What a configuration says of where a model came from; its precision is asked of the model itself."""
 
 
-def kept_file(model: PreTrainedModel, weights: str, store: Store, documents: Indices, seq_len: int) -> Path:
-    """Where the losses of a model, whose `weights_hash` is `weights`, on these documents are or would be kept."""
+def kept_file(
+    model: PreTrainedModel, weights: str, store: Store, documents: Indices, seq_len: int, measure: Sequence[Any] = ()
+) -> Path:
+    """Where the losses of a model, whose `weights_hash` is `weights`, on these documents are or would be kept.
+
+    `measure` names losses of another kind than of the next token.
+    """
     chosen = np.ascontiguousarray(documents, np.int64)
-    what = [seq_len, store.hash, hashlib.sha256(chosen.tobytes()).hexdigest()]
+    what = [seq_len, store.hash, hashlib.sha256(chosen.tobytes()).hexdigest(), *measure]
     return (
         store.folder.parent / "scores" / f"{store.folder.name}-{scoring_key(SCORING_VERSION, model, weights, what)}.npz"
     )

@@ -25,7 +25,7 @@ from transformers.cache_utils import Cache
 from rewarm.evaluation.passes import batch_tokens, length_batches
 from rewarm.evaluation.prefixes import Group, Ids, Query, plan
 from rewarm.evaluation.trees import keep, reach, shares_prefixes, tree_inputs
-from rewarm.objectives.causal import has_plain_head
+from rewarm.objectives.packed_loss import has_plain_head
 from rewarm.objectives.probing import evaluating
 from rewarm.objectives.products import as_torch_does
 from rewarm.types import UserError

@@ -20,7 +20,7 @@ from transformers import PreTrainedModel
 from rewarm.evaluation.arrays import write_arrays
 from rewarm.evaluation.intervals import DocumentLosses
 from rewarm.evaluation.passes import batch_tokens, length_batches
-from rewarm.objectives.causal import Objective
+from rewarm.objectives.packed_loss import PackedLoss
 from rewarm.tokens.order import Indices, Segment
 from rewarm.tokens.packing import NO_TARGET, pack, windows
 from rewarm.tokens.shards import Store
@@ -35,7 +35,7 @@ def document_losses(
     done: Callable[[int], None] = lambda tokens: None,
 ) -> DocumentLosses:
     """Losses of `documents` of a store, in their order; independent of batching and of each other."""
-    objective = Objective(model)
+    objective = PackedLoss(model)
     was_training = model.training
     model.eval()
     nats_D = np.zeros(len(documents), np.float64)

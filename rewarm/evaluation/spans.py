@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+from rewarm.models.encoder import longest_text
 from rewarm.types import UserError
 
 Done = Callable[[int], None]
@@ -92,8 +93,8 @@ def joined(prompt: str, answer: str) -> str:
 
 def positions(model: PreTrainedModel, most: int) -> int:
     """How many tokens the model reads at once, at most `most`."""
-    held = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    return min(most, held) if isinstance(held, int) and held > 0 else most
+    held = longest_text(model)
+    return most if held is None else min(most, held)
 
 
 def refuse_empty(spans: Sequence[Span], tokens_N: Sequence[int]) -> None:

@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
 from rewarm.evaluation.prefixes import Ids, Row
-from rewarm.objectives.causal import ISOLATED
+from rewarm.objectives.packed_loss import ISOLATED
 from rewarm.objectives.probing import probe_tokens
 
 

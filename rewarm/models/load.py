@@ -13,10 +13,18 @@ import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from safetensors.torch import save_file
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForMaskedLM,
+    AutoModelForSeq2SeqLM,
+    AutoTokenizer,
+    PreTrainedModel,
+)
 from transformers.utils import logging as transformers_logging
 
 from rewarm.methods import nearest
+from rewarm.models.encoder import longest_text
 from rewarm.tokens.tokenizer import TextTokenizer
 from rewarm.types import StorageError, UserError
 
@@ -28,8 +36,18 @@ ADAPTER_JSON = "adapter.json"
 ADAPTER_TENSORS = "adapter.safetensors"
 
 
-def load_model(name: str, revision: str | None = None, with_adapters: bool = False) -> PreTrainedModel:
-    """A causal language model in fp32 from a local folder or a hub name; none of its code and no pickle is run.
+HEADS: dict[str, tuple[Any, str]] = {
+    "causal": (AutoModelForCausalLM, "a causal language model"),
+    "masked": (AutoModelForMaskedLM, "a masked language model"),
+    "seq2seq": (AutoModelForSeq2SeqLM, "a sequence-to-sequence language model"),
+}
+"""transformers' class for each head, and what a user calls such a model."""
+
+
+def load_model(
+    name: str, revision: str | None = None, with_adapters: bool = False, head: str = "causal"
+) -> PreTrainedModel:
+    """A language model with that head in fp32 from a local folder or a hub name; none of its code and no pickle is run.
 
     UserError when there is none, or when a weight is missing or of another shape (it would be random, and unnoticed);
     also when an adapter lies beside the weights, unless the caller attaches it (`with_adapters`): without it, it is
@@ -40,7 +58,7 @@ def load_model(name: str, revision: str | None = None, with_adapters: bool = Fal
             f"'{name}' holds a model with an adapter beside its weights, which this cannot work with. Give a model "
             "without one: the base, or a stage that was trained without an adapter or with one that is merged"
         )
-    model = load_as(AutoModelForCausalLM, "a causal language model", name, revision)
+    model = load_as(*HEADS[head], name, revision)
     _make_savable(model)
     return model
 
@@ -72,7 +90,7 @@ def load_as(kind: Any, words: str, name: str, revision: str | None = None) -> Pr
 
 def _make_savable(model: PreTrainedModel) -> None:
     model.config.use_cache = False
-    generation = model.generation_config
+    generation: Any = getattr(model, "generation_config", None)  # masked models have none
     try:
         if generation is not None:
             generation.validate(strict=True)
@@ -81,28 +99,28 @@ def _make_savable(model: PreTrainedModel) -> None:
         generation.do_sample = True
 
 
-def make_model(config: dict[str, Any], tokenizer: TextTokenizer, seed: int) -> PreTrainedModel:
-    """A freshly initialised causal model: `config` as in a plan, with the vocabulary and special tokens filled in.
+def make_model(config: dict[str, Any], tokenizer: TextTokenizer, seed: int, head: str = "causal") -> PreTrainedModel:
+    """A freshly initialised model with that head: `config` as in a plan, vocabulary and special tokens filled in.
 
     The same seed gives the same weights; the caller's random state is not touched. UserError for a config that is no
-    causal model, or that holds a key its model type does not know.
+    such model, or that holds a key its model type does not know.
     """
     fields = {key: value for key, value in config.items() if key != "model_type"}
     fields.setdefault("vocab_size", tokenizer.vocab_size)
     fields["eos_token_id"] = tokenizer.eos_id
     fields["bos_token_id"] = tokenizer.prefix[0] if tokenizer.prefix else None
+    if head == "masked" and tokenizer.pad_id is not None:  # its embedding is never trained, so it must be no other's
+        fields.setdefault("pad_token_id", tokenizer.pad_id)
     try:
         _check_keys(config)
         made = AutoConfig.for_model(config["model_type"], **fields)
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
-            model: PreTrainedModel = AutoModelForCausalLM.from_config(
-                made, dtype=torch.float32, trust_remote_code=False
-            )
+            model: PreTrainedModel = HEADS[head][0].from_config(made, dtype=torch.float32, trust_remote_code=False)
     except (ValueError, TypeError, AttributeError, ZeroDivisionError, StrictDataclassError) as error:
         if isinstance(error, UserError):
             raise
-        raise UserError(f"base.config {config} is no causal language model: {error}") from error
+        raise UserError(f"base.config {config} is no {HEADS[head][1].removeprefix('a ')}: {error}") from error
     _make_savable(model)
     return model
 
@@ -143,15 +161,19 @@ def check_vocabulary(model: PreTrainedModel, tokenizer: TextTokenizer) -> None:
 
 def check_length(model: PreTrainedModel, seq_len: int) -> None:
     """UserError when rows are longer than the model has positions for."""
-    most = getattr(model.config, "max_position_embeddings", None)
-    if isinstance(most, int) and seq_len > most:
+    most = longest_text(model)
+    if most is not None and seq_len > most:
         raise UserError(f"seq_len {seq_len} is more than the model's {most} positions. Set seq_len to {most} or less")
 
 
-def save_model(model: PreTrainedModel, tokenizer_folder: Path, folder: Path, extra: str | None = None) -> None:
+def save_model(
+    model: PreTrainedModel, tokenizer_folder: Path, folder: Path, extra: str | None = None,
+    chat_template: str | None = None,
+) -> None:  # fmt: skip
     """Writes a Hugging Face folder with weights and tokenizer; it appears under its name only when complete.
 
-    Adapters beside the weights get files of their own: the folder's weights are those of the plain model.
+    Adapters beside the weights get files of their own: the folder's weights are those of the plain model. A
+    `chat_template` takes the place of the tokenizer's.
     """
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -159,6 +181,8 @@ def save_model(model: PreTrainedModel, tokenizer_folder: Path, folder: Path, ext
         model.config.use_cache = True
         _save_weights(model, partial)
         shutil.copytree(tokenizer_folder, partial, dirs_exist_ok=True)
+        if chat_template is not None:
+            (partial / "chat_template.jinja").write_text(chat_template, encoding="utf-8")
         if extra is not None:
             (partial / "rewarm.json").write_text(extra, encoding="utf-8")
         for file in partial.iterdir():

@@ -146,13 +146,20 @@ def chat_vector(
     if weight == 0:
         return stage_P
     if stage_P.shape == base_P.shape == chat_P.shape:
-        return (stage_P.float() + weight * (chat_P.float() - base_P.float())).to(stage_P.dtype)
+        return _moved(stage_P, base_P, chat_P, weight).to(stage_P.dtype)
     rows = min(len(stage_P), len(base_P), len(chat_P))
     merged_VE = stage_P.float().clone()
-    merged_VE[:rows] += weight * (chat_P[:rows].float() - base_P[:rows].float())
+    merged_VE[:rows] = _moved(stage_P[:rows], base_P[:rows], chat_P[:rows], weight)
     special = [row for row in special_rows if row < rows and not torch.equal(chat_P[row], base_P[row])]
     merged_VE[special] = chat_P[special].float()
     return torch.cat([merged_VE, chat_P[len(stage_P) :].float()]).to(stage_P.dtype)
+
+
+def _moved(stage_P: torch.Tensor, base_P: torch.Tensor, chat_P: torch.Tensor, weight: float) -> torch.Tensor:
+    """stage + weight * (chat - base) in fp32. Where the stage did not move, the whole difference gives the chat model
+    bit for bit, which the rounded sum need not."""
+    sum_P = stage_P.float() + weight * (chat_P.float() - base_P.float())
+    return torch.where(stage_P == base_P, chat_P.float(), sum_P) if weight == 1 else sum_P
 
 
 def vocabulary_parameters(model: PreTrainedModel) -> set[str]:
@@ -168,11 +175,13 @@ def vocabulary_rows(model: PreTrainedModel) -> int:
     return int(embedding.weight.shape[0])
 
 
-def check_mergeable(first: PreTrainedModel, other: PreTrainedModel, names: tuple[str, str], free_rows: bool) -> None:
+def check_mergeable(
+    first: PreTrainedModel, other: PreTrainedModel, names: tuple[str, str], free_rows: bool, own_head: bool = False
+) -> None:
     """UserError, naming both models, unless they have one architecture and parameters of one shape.
 
-    With `free_rows` their vocabularies may have different numbers of rows. No weight is looked at, so models on the
-    meta device do.
+    With `free_rows` their vocabularies may have different numbers of rows, with `own_head` the other one may have
+    parameters that the first lacks. No weight is looked at, so models on the meta device do.
     """
     told = f"'{names[1]}' cannot be merged with '{names[0]}': "
     remedy = "Give models that were all trained on from one base"
@@ -183,9 +192,8 @@ def check_mergeable(first: PreTrainedModel, other: PreTrainedModel, names: tuple
         raise UserError(f"{told}it has another architecture ({said}). {remedy}")
     shapes, other_shapes = ({name: one.shape for name, one in model.named_parameters()} for model in (first, other))
     vocabulary = vocabulary_parameters(first)
-    differing = sorted(
-        name for name in shapes.keys() | other_shapes.keys() if shapes.get(name) != other_shapes.get(name)
-    )
+    named = shapes.keys() if own_head else shapes.keys() | other_shapes.keys()
+    differing = sorted(name for name in named if shapes.get(name) != other_shapes.get(name))
     rows = [name for name in differing if name in vocabulary and name in other_shapes]
     if rows and rows == differing and all(shapes[name][1:] == other_shapes[name][1:] for name in rows):
         if not free_rows:

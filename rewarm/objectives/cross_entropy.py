@@ -142,6 +142,52 @@ class LinearCrossEntropy(torch.autograd.Function):
         return *found, *(None for _ in ctx.needs_input_grad[3:])
 
 
+class LinearTargetLosses(torch.autograd.Function):
+    """Cross-entropies (N,) of `hidden_ND @ head_VD.T + bias_V` against `targets_N` in fp32, each with its gradient.
+
+    Where what is minimised weighs targets by their own losses, their gradients cannot be made beside them: the logits
+    are made again for the backward pass, a chunk at a time.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, hidden_ND: Tensor, head_VD: Tensor, bias_V: Tensor | None, targets_N: Tensor, workspace: Workspace
+    ) -> Tensor:
+        rows = chunk_rows(hidden_ND.shape[0], head_VD.shape[0])
+        factor_VD = head_VD.to(hidden_ND.dtype)
+        parts = zip(hidden_ND.split(rows), targets_N[:, None].split(rows), strict=True)
+        found = [chunk_losses(hidden, factor_VD, bias_V, targets, workspace)[0] for hidden, targets in parts]
+        ctx.save_for_backward(hidden_ND, head_VD, bias_V, targets_N)
+        ctx.workspace = workspace
+        return torch.cat(found)[:, 0].float() if found else hidden_ND.new_zeros(0, dtype=torch.float32)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        hidden_ND, head_VD, bias_V, targets_N = ctx.saved_tensors
+        rows = chunk_rows(hidden_ND.shape[0], head_VD.shape[0])
+        factor_VD = head_VD.to(hidden_ND.dtype)
+        exact = torch.promote_types(hidden_ND.dtype, torch.float32)
+        grad_hidden_ND = torch.empty_like(hidden_ND)
+        grad_head_VD = torch.zeros_like(head_VD) if ctx.needs_input_grad[1] and not len(hidden_ND) else None
+        grad_bias_V = torch.zeros_like(bias_V, dtype=exact) if bias_V is not None and ctx.needs_input_grad[2] else None
+        for start in range(0, hidden_ND.shape[0], rows):
+            part = slice(start, start + rows)
+            hidden, targets = hidden_ND[part], targets_N[part, None]
+            _, slopes, sums = chunk_losses(hidden, factor_VD, bias_V, targets, ctx.workspace)
+            slopes.scatter_add_(1, targets, -sums)
+            share = grads[0][part, None].to(sums.dtype) / sums
+            if grad_bias_V is not None:
+                grad_bias_V.addmv_(slopes.t(), share[:, 0])
+            if slopes.dtype != hidden.dtype:
+                slopes = ctx.workspace.chunk(len(hidden), head_VD, hidden.dtype).copy_(slopes)
+            torch.mm(slopes, factor_VD, out=grad_hidden_ND[part])
+            grad_hidden_ND[part] *= share
+            if ctx.needs_input_grad[1]:
+                grad_head_VD = _add_product(grad_head_VD, slopes.t(), (hidden * share).to(hidden.dtype), head_VD.dtype)
+        return grad_hidden_ND, grad_head_VD, grad_bias_V, None, None
+
+
 def _add_product(total: Tensor | None, left: Tensor, right: Tensor, dtype: torch.dtype) -> Tensor:
     """total + left @ right, the sum at least in fp32: adding up in bf16 would lose small parts."""
     exact = torch.promote_types(dtype, torch.float32)

@@ -177,6 +177,12 @@ def _gradients(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
 grouped.register_autograd(_gradients, setup_context=_keep)
 
 
+def band(length: int, window: int, device: torch.device) -> Tensor:
+    """What each position of a document sees (L, L): itself and the `window` - 1 before it."""
+    distance = torch.arange(length, device=device)[:, None] - torch.arange(length, device=device)
+    return (distance >= 0) & (distance < window)
+
+
 @torch.compiler.disable  # type: ignore[untyped-decorator]
 def one_by_one(
     heads: tuple[Tensor, Tensor, Tensor], bounds: Tensor, scale: float, dropout: float, window: int | None
@@ -186,12 +192,9 @@ def one_by_one(
     parts = []
     for query, key, value in zip(*(_flat(tensor).split(lengths) for tensor in heads), strict=True):
         length = len(query)
-        band = None
-        if window is not None and length > window:
-            distance = torch.arange(length, device=query.device)[:, None] - torch.arange(length, device=query.device)
-            band = (distance >= 0) & (distance < window)
+        seen = None if window is None or length <= window else band(length, window, query.device)
         query, key, value = (part.transpose(0, 1)[None] for part in (query, key, value))
-        out = scaled_dot_product_attention(query, key, value, band, dropout, is_causal=band is None, scale=scale)
+        out = scaled_dot_product_attention(query, key, value, seen, dropout, is_causal=seen is None, scale=scale)
         parts.append(out[0].transpose(0, 1))
     return _rows(torch.cat(parts), heads[0].shape)
 

@@ -20,6 +20,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 from textwrap import dedent
+from typing import Any
 
 from rewarm.types import Document, UserError
 
@@ -78,7 +79,7 @@ def write_documents(path: Path, found: Iterable[Document]) -> Path:
     return write_rows(path, ({"id": one.id, "text": one.text, "group": one.meta["group"]} for one in found))
 
 
-def write_rows(path: Path, rows: Iterable[Mapping[str, str]]) -> Path:
+def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> Path:
     """Writes rows as JSON Lines; a file that already holds the same bytes is left untouched. The path."""
     return write_bytes(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode())
 

@@ -1,53 +1,58 @@
 """Plans of published systems, from a template for each in this folder: what `rewarm recipe` writes.
 
-`NAME.yaml` holds two documents: what the recipe needs and its methods, and a template (jinja) of its plan with the
-source of every setting. `NAME_small.yaml` is the same in small, on a world of our own that `small_texts` writes.
+`NAME.yaml` holds what the recipe needs and its methods, a template (jinja) of its plan with the source of every
+setting, and perhaps one of the commands that go with it. `NAME_small.yaml` is the same in small, on texts of our own
+that `small_texts` writes.
 """
 
 from __future__ import annotations
 
-import glob
 import json
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
 import yaml
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, StrictUndefined, meta
 
 from rewarm.methods import nearest
-from rewarm.models.decoder import decoder_layers
 from rewarm.plan import from_values
 from rewarm.recipes.demo import BASE
-from rewarm.river.shapes import base_shape
-from rewarm.stream import date_in
+from rewarm.recipes.inputs import OPTIONAL, Asked, check_suites, full_fields, small_fields
 from rewarm.types import UserError
 
-NAMES = ("temporalwiki", "ckl", "tic")
+NAMES = ("temporalwiki", "ckl", "tic", "efficient", "ecomgpt", "cossu", "recyclable", "pllama")
 SMALL = "_small"
 VARIED = {"retention", "adapter", "replay", "schedule"}
-_READ_LAYERS = (1, 11)
-"""The layers that K-Adapter reads in TemporalWiki's and CKL's code."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """A template with its methods by name: what each is about, and what it needs beyond the recipe's `needs`.
 
-    A method that is `alone` is no variant of the others: it trains on other text.
+    A method that is `alone` is no variant of the others: it trains on other text. `takes` and `suites` are what else
+    may be given. `commands` is a template of what to run, in order; a recipe without it is run and its methods are
+    compared by one command. In small, plans of the methods `beside` are written too, and `first` says that the base is
+    made by `first.yaml`.
     """
 
     name: str
     default: str
     methods: Mapping[str, Mapping[str, Any]]
     template: str
+    commands: str = ""
     title: str = ""
     source: str = ""
     needs: tuple[str, ...] = ()
+    takes: tuple[str, ...] = ()
+    suites: tuple[str, ...] = ()
+    one_corpus: bool = False
+    beside: tuple[str, ...] = ()
+    first: bool = True
 
     def chosen(self, method: str | None) -> str:
         """The method of that name, or the recipe's own choice; UserError when it has none such."""
@@ -55,34 +60,35 @@ class Recipe:
             raise UserError(f"recipe '{self.name}' has no method '{method}'. {nearest(method, self.methods)}")
         return method or self.default
 
+    def wanted(self) -> set[str]:
+        """The values that its templates name."""
+        return meta.find_undeclared_variables(_environment().parse(self.template + self.commands))
+
     def plan(self, method: str, fields: Mapping[str, Any]) -> str:
         """The text of a plan, which loads; UserError when what the fields name is not there or does not fit."""
-        text = self._rendered(method, fields)
+        text = self._rendered(self.template, method, fields)
         from_values(yaml.safe_load(text))
         return text
 
     def stage(self, method: str, fields: Mapping[str, Any]) -> dict[str, Any]:
         """The plain values of the plan's last stage."""
-        stages = yaml.safe_load(self._rendered(method, fields))["stages"]
+        stages = yaml.safe_load(self._rendered(self.template, method, fields))["stages"]
         return dict(stages[-1] if isinstance(stages, list) else stages)
 
-    def _rendered(self, method: str, fields: Mapping[str, Any]) -> str:
-        environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-        environment.filters["text"] = lambda value: json.dumps(value, ensure_ascii=False)
-        template = environment.from_string(self.template)
-        return template.render(**fields, method=method, about=self.methods[method]["about"]).rstrip("\n") + "\n"
+    def lines(self, method: str, fields: Mapping[str, Any]) -> list[str]:
+        """What to run in order, with notes as a shell has them (# ...); none for a recipe without commands."""
+        return [line for line in self._rendered(self.commands, method, fields).splitlines() if line.strip()]
+
+    def _rendered(self, template: str, method: str, fields: Mapping[str, Any]) -> str:
+        filled = _environment().from_string(template)
+        return filled.render(**fields, method=method, about=self.methods[method]["about"]).rstrip("\n") + "\n"
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What a full-scale plan is of. `corpus` and `probes` are patterns of files, `first` how many dates of them."""
-
-    base: str
-    corpus: tuple[str, ...]
-    old: str | None = None
-    probes: tuple[str, ...] = ()
-    output_dir: str = "runs/recipe"
-    first: int | None = None
+def _environment() -> Environment:
+    environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["text"] = lambda value: json.dumps(value, ensure_ascii=False)
+    environment.filters["word"] = lambda value: shlex.quote(str(value))
+    return environment
 
 
 def recipe(name: str, small: bool = False) -> Recipe:
@@ -95,11 +101,10 @@ def recipe(name: str, small: bool = False) -> Recipe:
 @cache
 def _read(name: str) -> Recipe:
     file = files("rewarm.recipes") / f"{name}.yaml"
-    about, template = file.read_text(encoding="utf-8").split("\n---\n")
-    values = yaml.safe_load(about)
-    return Recipe(
-        name=name.removesuffix(SMALL), template=template, **{**values, "needs": tuple(values.get("needs", ()))}
-    )
+    about, template, *commands = file.read_text(encoding="utf-8").split("\n---\n")
+    values: dict[str, Any] = yaml.safe_load(about)
+    values = {key: tuple(one) if isinstance(one, list) else one for key, one in values.items()}
+    return Recipe(name=name.removesuffix(SMALL), template=template, commands="".join(commands), **values)
 
 
 def full_plan(name: str, method: str | None, asked: Asked) -> str:
@@ -107,72 +112,62 @@ def full_plan(name: str, method: str | None, asked: Asked) -> str:
     found = recipe(name)
     chosen = found.chosen(method)
     _check_needs(found, chosen, asked)
-    return found.plan(chosen, _fields(name, asked))
+    return found.plan(chosen, full_fields(asked, found.wanted()))
 
 
-def _fields(name: str, asked: Asked) -> dict[str, Any]:
-    corpus, probes = (
-        list(one if asked.first is None else _first(one, asked.first)) for one in (asked.corpus, asked.probes)
-    )
-    return {
-        "base": asked.base,
-        "output_dir": asked.output_dir,
-        "corpus": corpus,
-        "old": asked.old,
-        "probes": probes,
-        "probe_type": "ckl" if all(one.endswith(".csv") for one in probes) else "jsonl",
-        **shape_fields(asked.base),
-    }
+def full_lines(name: str, method: str | None, asked: Asked, plan: str) -> list[str]:
+    """What to run with a recipe's full-scale plan, in order, where it has commands of its own."""
+    found = recipe(name)
+    fields = full_fields(asked, found.wanted()) if found.commands else {}
+    return found.lines(found.chosen(method), {**fields, "plan": plan})
 
 
-def small_plan(name: str, method: str | None, folder: str) -> str:
-    """The text of a recipe's plan in small, on the texts that `small_texts` has written to a folder.
+def small_plans(name: str, method: str | None, folder: str) -> dict[str, str]:
+    """The texts of a recipe's plans in small by their file's name, the one of the method as plan.yaml.
 
-    Its base is what `first_plan` makes there.
+    They are on the texts that `small_texts` has written to a folder.
     """
     found = recipe(name, small=True)
-    return found.plan(found.chosen(method), _small_fields(folder))
+    chosen = found.chosen(method)
+    beside = {other: other for other in found.beside if other != chosen}
+    plans = {
+        f"{file}.yaml": found.plan(one, _small(found, folder, file)) for file, one in {"plan": chosen, **beside}.items()
+    }
+    first = {"first.yaml": _read(f"first{SMALL}").plan("first", {"base": str(BASE), "folder": folder})}
+    return (first if found.first else {}) | plans
 
 
-def first_plan(folder: str) -> str:
-    """The text of the plan that makes the base of a small one in the same folder."""
-    return _read(f"first{SMALL}").plan("first", {"base": str(BASE), "folder": folder})
+def small_lines(name: str, method: str | None, folder: str) -> list[str]:
+    """What to run in the folder of a small recipe, in order."""
+    found = recipe(name, small=True)
+    if found.commands:
+        return found.lines(found.chosen(method), _small(found, folder, "plan"))
+    return [f"rewarm run {shlex.quote(os.path.join(folder, file))}" for file in ("first.yaml", "plan.yaml")]
 
 
-def _small_fields(folder: str) -> dict[str, Any]:
-    base = os.path.join(folder, "first", "stage-1-world")
-    fields = {"base": base, "output_dir": os.path.join(folder, "run"), "folder": folder}
-    return fields | shape_fields(str(BASE))
+def _small(found: Recipe, folder: str, plan: str) -> dict[str, Any]:
+    return small_fields(folder, found.wanted(), plan, found.first)
 
 
-def shape_fields(base: str) -> dict[str, Any]:
-    """Where adapters go in a base: `targets` for LoRA, whether these are more than q and v (`fused`), `layers` for
-    K-Adapter or None. UserError when the base cannot be read."""
-    model = base_shape(base)
-    _, layers = decoder_layers(model)
-    inside = {name.rpartition(".")[2] for name, _ in layers.named_modules()}
-    split = {"q_proj", "v_proj"} <= inside
-    targets: list[str] | str = ["q_proj", "v_proj"] if split else ["c_attn"] if "c_attn" in inside else "attention"
-    read = list(_READ_LAYERS) if len(layers) >= max(_READ_LAYERS) else None
-    return {"targets": targets, "fused": not split, "layers": read}
+def compare_command(name: str, asked: Asked, plan: str) -> str | None:
+    """The command that trains a recipe's methods beside each other, as far as their needs are met; None for a recipe
+    with commands of its own."""
+    found = recipe(name)
+    return None if found.commands else _command(found, full_fields(asked, found.wanted()), asked.given(), plan)
 
 
-def compare_command(name: str, asked: Asked, plan: str) -> str:
-    """The command that trains a recipe's methods beside each other, as far as their needs are met."""
-    met = {need for need, given in (("old", asked.old), ("probes", asked.probes)) if given}
-    return _command(recipe(name), _fields(name, asked), met, plan)
+def compare_small(name: str, folder: str) -> str | None:
+    """The command that trains the methods of a small recipe beside each other; None as of `compare_command`."""
+    found = recipe(name, small=True)
+    plan = os.path.join(folder, "plan.yaml")
+    return None if found.commands else _command(found, _small(found, folder, "plan"), set(), plan)
 
 
-def compare_small(name: str, folder: str) -> str:
-    """The command that trains the methods of a small recipe beside each other."""
-    return _command(recipe(name, small=True), _small_fields(folder), set(), os.path.join(folder, "plan.yaml"))
-
-
-def _command(found: Recipe, fields: Mapping[str, Any], met: set[str], plan: str) -> str:
+def _command(found: Recipe, fields: Mapping[str, Any], met: Collection[str], plan: str) -> str:
     """Methods with another mixture or text are no single change of a plan: they are left out, and have plans."""
     values: dict[str, list[Any]] = {}
     for method, about in found.methods.items():
-        stage = found.stage(method, fields) if met.issuperset(about.get("needs", ())) else {}
+        stage = found.stage(method, fields) if set(about.get("needs", ())) <= set(met) else {}
         if not about.get("alone") and "mixture" not in stage:
             for key in VARIED & stage.keys():
                 if stage[key] not in values.setdefault(key, []):
@@ -190,21 +185,21 @@ def _flow(value: Any) -> str:
 
 
 def _check_needs(found: Recipe, method: str, asked: Asked) -> None:
-    needs = {*found.needs, *found.methods[method].get("needs", ())} - ({"probes"} if method == "initial" else set())
-    given = {"corpus": asked.corpus, "old": asked.old, "probes": asked.probes}
-    if missing := [f"--{name}" for name in given if name in needs and not given[name]]:
+    """UserError for what a method lacks, and for what the recipe has no use for: nothing given is left out."""
+    own = found.methods[method].get("needs", ())
+    needs = [*found.needs, *own] if method != "initial" else [one for one in found.needs if one != "probes"]
+    given = asked.given()
+    if missing := [f"--{name}" for name in dict.fromkeys(needs) if name not in given]:
         raise UserError(
             f"recipe '{found.name}' with method '{method}' needs {' and '.join(missing)}: name the files, or write a "
             f"small one that makes its own with --small"
         )
-
-
-def _first(patterns: tuple[str, ...], count: int) -> list[str]:
-    """The files of the first dates, in order; UserError when there are not so many."""
-    paths = sorted({path for pattern in patterns for path in glob.glob(os.path.expanduser(pattern), recursive=True)})
-    dates = sorted({date for path in paths if (date := date_in(path))})
-    if patterns and len(dates) < count:
+    takes = {*found.needs, *found.takes, *(f"suite {kind}" for kind in found.suites)}
+    if unused := [name for name in (*OPTIONAL, *(f"suite {kind}" for kind, _ in asked.suites))
+                  if name in given - takes]:  # fmt: skip
+        raise UserError(f"recipe '{found.name}' has no use for --{unused[0]}: leave it out")
+    if found.one_corpus and len(asked.corpus) > 1:
         raise UserError(
-            f"--first {count}: '{', '.join(patterns)}' has files of {len(dates)} dates. Give at most that many"
+            f"recipe '{found.name}' takes one --corpus: give a folder, a pattern, or a YAML file of sources"
         )
-    return [path for path in paths if date_in(path) in dates[:count]]
+    check_suites(asked.suites)

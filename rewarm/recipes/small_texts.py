@@ -6,6 +6,7 @@ import sysconfig
 from collections.abc import Callable
 from pathlib import Path
 
+from rewarm.recipes import small_tasks
 from rewarm.recipes.demo_facts import Fact, documents
 from rewarm.recipes.demo_text import old, write_documents
 from rewarm.recipes.demo_wiki import (
@@ -34,7 +35,10 @@ LATE = 5
 def write(name: str, folder: Path, tell: Tell, stop: Stop) -> None:
     """Writes what the small recipe of that name reads; files that hold the same already are left untouched."""
     write_documents(folder / "text" / "documentation.jsonl", old(Path(sysconfig.get_path("stdlib"))))
-    _WRITERS[name](folder, tell, stop)
+    if name in small_tasks.WRITERS:
+        small_tasks.write(name, folder)
+    else:
+        _WRITERS[name](folder, tell, stop)
 
 
 def month(number: int) -> str:

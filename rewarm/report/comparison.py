@@ -57,7 +57,7 @@ _PAGE = """\
 <div class="scroll" tabindex="0">
 <table>
 <thead><tr><th scope="col">run</th>
-{% for column in columns %}<th scope="col">{{ column.name }}<span class="note">{{ column.role }}</span></th>
+{% for column in columns %}<th scope="col">{{ column.name }}<span class="note">{{ column.words }}</span></th>
 {% endfor %}<th scope="col">tokens</th><th scope="col">training</th></tr></thead>
 <tbody>
 {% for row in rows %}<tr><th scope="row">{{ row.name }}

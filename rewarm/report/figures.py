@@ -118,15 +118,38 @@ def curves(result: Result) -> list[Panel]:
     """Training loss and learning rate of the main run, then the probes of each watch corpus for every run."""
     panels: list[Panel] = []
     main = [curve for curve in result.curves if curve.run == ""]
+    text = [curve for curve in main if not curve.readings]
     with matplotlib.style.context(["default", STYLE]):
+        if text:
+            panels.append(_journal(result, text, "loss", "Training loss", "nats per token"))
         if main:
-            panels.append(_journal(result, main, "loss", "Training loss", "nats per token"))
             panels.append(_journal(result, main, "rate", "Learning rate, as applied", "learning rate"))
         for number, column in enumerate(columns(result)):
             probes = [probe for probe in result.probes if column.name in probe.losses]
             if probes:
                 panels.append(_probed(result, probes, column.name, f"probe-{number}"))
     return panels
+
+
+def readings(result: Result) -> list[Panel]:
+    """Margin of the pairs of the main run, and the log-probabilities of both answers, against tokens."""
+    main = [curve for curve in result.curves if curve.run == "" and "margin" in curve.readings]
+    titles = (("margin", "Margin, multiplied by beta", "nats"), ("accuracy", "Pairs that moved the right way", "share"),
+              ("chosen", "Log-probability, chosen answers", "nats"),
+              ("rejected", "Log-probability, rejected answers", "nats"))  # fmt: skip
+    with matplotlib.style.context(["default", STYLE]):
+        return [_reading(result, main, *words) for words in titles] if main else []
+
+
+def _reading(result: Result, main: list[Curve], field: str, title: str, unit: str) -> Panel:
+    figure, axes = blank(*_PANEL, "tokens since the base", unit)
+    for curve in main:
+        style = "dashed" if _is_release(result, curve.leg) else "solid"
+        axes.plot(curve.tokens, curve.readings[field], color=SERIES[0], linewidth=1.2, linestyle=style)
+    _mark_stages(axes, result)
+    seen = [value for curve in main for value in curve.readings[field]]
+    about = f"from {seen[0]:.2f} to {seen[-1]:.2f}"
+    return Panel(f"reading-{field}", title, about, inline(figure, f"reading-{field}", f"{title}. {about}"))
 
 
 def _journal(result: Result, main: list[Curve], field: str, title: str, unit: str) -> Panel:

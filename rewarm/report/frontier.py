@@ -145,12 +145,13 @@ def barriers(points: Sequence[MergePoint]) -> dict[str, float] | None:
     )
     if len(sweep) < 3:
         return None
-    (low, first), *_, (high, last) = sweep
-    found = {}
-    for corpus in first.cells:
-        start, end = first.cells[corpus].loss, last.cells[corpus].loss
-        lines = [start + (end - start) * (weight - low) / (high - low) for weight, _ in sweep]
-        found[corpus] = max(
-            0.0, *(point.cells[corpus].loss - line for (_, point), line in zip(sweep, lines, strict=True))
-        )
-    return found
+    first = sweep[0][1]
+    places = [weight for weight, _ in sweep]
+    return {corpus: barrier(places, [point.cells[corpus].loss for _, point in sweep]) for corpus in first.cells}
+
+
+def barrier(places: Sequence[float], losses: Sequence[float]) -> float:
+    """max over the places of loss - (the line between the losses at the ends), or 0 where no place lies above it."""
+    (low, *_, high), (start, *_, end) = places, losses
+    lines = [start + (end - start) * (place - low) / (high - low) for place in places]
+    return max(0.0, *(loss - line for loss, line in zip(losses, lines, strict=True)))

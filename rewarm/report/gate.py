@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from rewarm.report.fact_parts import FactShare
 from rewarm.report.facts import bounds
 from rewarm.report.result import Result
+from rewarm.report.suite_gate import Condition, judge
 from rewarm.report.wording import Change, change, columns, percent, percent_with_interval, share
 from rewarm.types import UserError
 
@@ -40,18 +42,19 @@ def check(
     min_gain: float | None = None,
     strict: bool = False,
     facts: FactLimits = NO_LIMITS,
+    conditions: Sequence[Condition] = (),
 ) -> GateOutcome:
     """Holds the final model of the main run against the criteria that are given.
 
     `max_forget` is the largest relative rise of loss allowed on any old corpus (0.02 is 2%), `min_gain` the smallest
     relative fall of loss required on every new one. They are judged by the point estimate, or with `strict` by the
     bound of the 95% interval that is harder to meet; when the point passes and the bound does not, the sentence says
-    so. A loss that is no finite number never passes.
+    so. A loss that is no finite number never passes. `conditions` are on suites and abilities.
 
     UserError when no criterion is given or one is out of its range, when the run is not complete, and when there is no
-    watched corpus, or no fact, for a criterion.
+    watched corpus, no fact or no suite for a criterion.
     """
-    _check_arguments(result, max_forget, min_gain, facts)
+    _check_arguments(result, (max_forget, min_gain), facts, conditions)
     outcomes = []
     if max_forget is not None:
         outcomes += [_forgetting(name, one, max_forget, strict) for name, one in _changes(result, "old", "max_forget")]
@@ -61,20 +64,25 @@ def check(
         outcomes += [_lost(name, one, facts.max_lost, strict) for name, one in _held(result, ("unchanged",))]
     if facts.min_learned is not None:
         outcomes += [_learned(name, one, facts.min_learned, strict) for name, one in _held(result, ("changed", "new"))]
+    for one in conditions:
+        passed, said, unproven = judge(result, one, strict)
+        outcomes.append((passed, _sentence(passed, said, unproven)))
     return GateOutcome(all(passed for passed, _ in outcomes), tuple(sentence for _, sentence in outcomes))
 
 
-def _check_arguments(result: Result, max_forget: float | None, min_gain: float | None, facts: FactLimits) -> None:
+def _check_arguments(
+    result: Result, losses: tuple[float | None, float | None], facts: FactLimits, conditions: Sequence[Condition]
+) -> None:
     given = {"max_facts_lost": facts.max_lost, "min_facts_learned": facts.min_learned}
-    if max_forget is None and min_gain is None and not any(limit is not None for limit in given.values()):
+    if not conditions and all(limit is None for limit in (*losses, *given.values())):
         raise UserError(
             "the gate has no criterion: give max_forget, min_gain, max_facts_lost or min_facts_learned, such as 2% or "
-            "0.02"
+            "0.02, or require something of a suite"
         )
     for name, limit in given.items():
         if limit is not None and not 0 <= limit <= 1:
             raise UserError(f"{name} {limit} must be from 0 to 1; it is a share of facts, such as 10% or 0.1")
-    for name, limit in (("max_forget", max_forget), ("min_gain", min_gain)):
+    for name, limit in zip(("max_forget", "min_gain"), losses, strict=True):
         if limit is not None and not 0 <= limit < math.inf:
             raise UserError(f"{name} {limit} must be 0 or more; it is a share of the base's loss, such as 2% or 0.02")
     if not result.complete or result.final().kind == "base":

@@ -8,8 +8,10 @@ from collections.abc import Iterable, Iterator, Sequence
 import yaml
 
 from rewarm.quantities import clock, short
-from rewarm.report import facts, meanings, months, wording
+from rewarm.report import facts, meanings, months, pairs, suites, vocabulary, wording
 from rewarm.report.result import Months, Result, Row
+from rewarm.report.suite_parts import Suites
+from rewarm.report.vocabulary_parts import Vocabulary
 
 
 def markdown(result: Result) -> str:
@@ -19,10 +21,13 @@ def markdown(result: Result) -> str:
         ("Every model on every watched corpus", _matrix(result)),
         *([("Month by month", _months(result, result.months))] if result.months is not None else []),
         *([("Facts", _facts(result))] if result.facts is not None else []),
+        *([("Preferences", _pairs(result))] if pairs.is_told(result) else []),
+        *([("Abilities", _suites(result.suites))] if result.suites is not None else []),
         ("Old text against new text", _trade(result)),
         ("While it trained", _curves(result)),
         ("What the model was fed", _shares(result)),
         ("Corpora", _corpora(result)),
+        *([("Vocabulary", _vocabulary(result.vocabulary))] if result.vocabulary is not None else []),
         ("Cost", _cost(result)),
         ("Stream metrics", _metrics(result)),
         ("Stamp", _stamp(result)),
@@ -67,7 +72,7 @@ def _matrix(result: Result) -> str:
     head = [
         "Model",
         "Tokens",
-        *(f"{plain(one.name)} ({one.role}{', proxy' if one.proxy else ''})" for one in columns),
+        *(f"{plain(one.name)} ({one.words})" for one in columns),
     ]
     rows = [*wording.own_rows(result), *wording.control_rows(result)]
     lines = [
@@ -105,6 +110,11 @@ def _months(result: Result, held: Months) -> str:
     return "\n\n".join([about, table, "\n".join(means)])
 
 
+def _vocabulary(held: Vocabulary) -> str:
+    lines = [[plain(line[0]), *line[1:]] for line in vocabulary.lines(held)]
+    return f"{plain(vocabulary.about(held))}\n\n{_table(vocabulary.HEADS, lines, numbers=len(vocabulary.HEADS) - 1)}"
+
+
 def _facts(result: Result) -> str:
     assert result.facts is not None  # otherwise there is no such section
     parts = [*meanings.FACTS, meanings.FACT_METRICS]
@@ -119,8 +129,26 @@ def _facts(result: Result) -> str:
     return "\n\n".join(parts)
 
 
+def _pairs(result: Result) -> str:
+    parts = [plain(pairs.MEANING)]
+    for one in result.pairs:
+        parts += [f"### {plain(one.name)}", plain(pairs.about(one)), _entries(pairs.measured(one))]
+    learned = pairs.trained(result)
+    parts += ["### While it learned from pairs", plain(pairs.TRAINED), _entries(learned)] if learned.lines else []
+    return "\n\n".join(parts)
+
+
+def _suites(held: Suites) -> str:
+    means = suites.abilities(held)
+    parts = [plain(suites.MEANING), *([_entries(means)] if means.lines else []), plain(suites.apart_note(held))]
+    for one in held.sets:
+        parts += [f"### {plain(one.name)}", plain(suites.about(one)), _entries(suites.measured(one))]
+        parts += [_bullets(suites.notes(one))] if suites.notes(one) else []
+    return "\n\n".join(filter(None, parts))
+
+
 def _entries(table: facts.Table) -> str:
-    return _table(table.head, [[plain(str(entry)) for entry in line] for line in table.lines])
+    return _table([plain(word) for word in table.head], [[plain(str(entry)) for entry in line] for line in table.lines])
 
 
 def _trade(result: Result) -> str:
@@ -159,7 +187,8 @@ def _shares(result: Result) -> str:
     head = ["Run", "Stage", "Corpus", "Replay", "Planned", "Realised", "Tokens", "Passes"]
     lines = [
         [plain(one.run or "this run"), plain(one.stage), plain(one.corpus), "replay" if one.replay else "",
-         wording.share(one.planned), wording.share(one.realised), short(one.tokens), f"{one.passes:.2f}"]
+         wording.share(one.planned), wording.share(one.realised), short(one.tokens) + wording.learned(one),
+         f"{one.passes:.2f}"]
         for one in result.shares
     ]  # fmt: skip
     return _table(head, lines, numbers=4)

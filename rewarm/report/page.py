@@ -13,7 +13,19 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from rewarm.quantities import clock, short
-from rewarm.report import fact_figures, facts, figures, meanings, months, wording
+from rewarm.report import (
+    fact_figures,
+    facts,
+    figures,
+    layers,
+    meanings,
+    months,
+    pairs,
+    suite_figures,
+    suites,
+    vocabulary,
+    wording,
+)
 from rewarm.report.markdown import markdown
 from rewarm.report.result import Column, Result, Row, ShareOf
 from rewarm.types import StorageError
@@ -79,6 +91,7 @@ def html(result: Result) -> str:
         stages=[row.name for row in result.rows if row.kind == "stage"],
         shares=_by_run(result),
         off_plan=_off_plan,
+        learned=wording.learned,
         bad_corpora=[facts for facts in result.corpora if facts.bad_rows],
         total=_total(result),
         metrics=meanings.metric_lines(result.metrics),
@@ -86,6 +99,9 @@ def html(result: Result) -> str:
         hashes=wording.hashes(result),
         limits=meanings.limits(result),
         **_facts(result),
+        **_pairs(result),
+        **_suites(result),
+        **_vocabulary(result),
         months=_drawn(months.panel(result)),
         month_means=months.summary(result.months) if result.months is not None else [],
         plan=yaml.safe_dump(result.plan, sort_keys=False, allow_unicode=True, width=100),
@@ -180,6 +196,54 @@ def _facts(result: Result) -> dict[str, Any]:
         "metric_meaning": meanings.FACT_METRICS,
         "fact_ratios": facts.ratios(result.facts),
         "fuar_meaning": meanings.FUAR,
+    }
+
+
+def _pairs(result: Result) -> dict[str, Any]:
+    """What the section on pairs of answers is filled with."""
+    if not pairs.is_told(result):
+        return {"pairs_told": False}
+    sets = [{"name": one.name, "about": pairs.about(one), "measured": pairs.measured(one)} for one in result.pairs]
+    return {
+        "pairs_told": True,
+        "pair_sets": sets,
+        "pairs_meaning": pairs.MEANING,
+        "pairs_trained": pairs.trained(result),
+        "trained_meaning": pairs.TRAINED,
+        "pair_figures": [_drawn(panel) for panel in figures.readings(result)],
+    }
+
+
+def _suites(result: Result) -> dict[str, Any]:
+    """What the section on suites is filled with; no set leaves it out."""
+    if result.suites is None:
+        return {"suite_sets": []}
+    sets = [
+        {
+            "name": one.name,
+            "about": suites.about(one),
+            "measured": suites.measured(one),
+            "figure": _drawn(layers.panel(one)),
+            "extra": suites.extra(one),
+            "notes": suites.notes(one),
+        }
+        for one in result.suites.sets
+    ]
+    return {
+        "suite_sets": sets,
+        "suite_meaning": suites.MEANING,
+        "suite_abilities": suites.abilities(result.suites),
+        "suite_apart": suites.apart_note(result.suites),
+        "suite_figure": _drawn(suite_figures.panel(result)),
+    }
+
+
+def _vocabulary(result: Result) -> dict[str, Any]:
+    held = result.vocabulary
+    return {
+        "vocabulary": vocabulary.lines(held) if held is not None else [],
+        "vocabulary_about": vocabulary.about(held) if held is not None else "",
+        "vocabulary_heads": vocabulary.HEADS,
     }
 
 

@@ -14,7 +14,10 @@ from typing import Any, Literal
 from pydantic import Field
 
 from rewarm.report.fact_parts import Facts
+from rewarm.report.pair_parts import PairSet
 from rewarm.report.part import Part, RowKind, Verdict
+from rewarm.report.suite_parts import Suites
+from rewarm.report.vocabulary_parts import Vocabulary
 from rewarm.types import UserError
 
 SAME_LOSS = 1e-5
@@ -48,19 +51,27 @@ class Row(Part):
 
 class Column(Part):
     """One watch corpus. `stage` is the first stage that learns it (None for old text); `proxy` says that it stands in
-    for text that could not be had."""
+    for text that could not be had. `measure` is what its losses are of: of the next token, or of hidden ones."""
 
     name: str
     role: Literal["old", "new"]
     stage: str | None = None
     proxy: bool = False
+    measure: Literal["loss", "masked loss"] = "loss"
+
+    @property
+    def words(self) -> str:
+        """Its role, and what else a reader must know of it: `old, proxy, masked loss`."""
+        more = [self.measure] if self.measure != "loss" else []
+        return ", ".join([self.role, *(["proxy"] if self.proxy else []), *more])
 
 
 class Curve(Part):
     """The journal of one leg (a stage or its release branch), thinned to at most some hundred points.
 
     `tokens` counts from the base. `loss` is the training loss in nats per token, `rate` the applied learning rate.
-    `run` is "" for the main run, otherwise the control's word.
+    `run` is "" for the main run, otherwise the control's word. `readings` are what an objective other than the loss of
+    text says of the steps; then `loss` is in the objective's own unit.
     """
 
     run: str = ""
@@ -69,6 +80,7 @@ class Curve(Part):
     loss: list[float]
     rate: list[float]
     norm: list[float]
+    readings: dict[str, list[float]] = Field(default_factory=dict)
 
 
 class Probe(Part):
@@ -81,7 +93,10 @@ class Probe(Part):
 
 
 class ShareOf(Part):
-    """Planned and realised share of a stage's tokens from one corpus; `passes` is how often it was gone through."""
+    """Planned and realised share of a stage's tokens from one corpus; `passes` is how often it was gone through.
+
+    `learned` of the tokens were targets, where that is only a part of them by design: the answers of conversations.
+    """
 
     run: str = ""
     stage: str
@@ -91,6 +106,7 @@ class ShareOf(Part):
     realised: float
     tokens: int
     passes: float
+    learned: int | None = None
 
 
 class CorpusFacts(Part):
@@ -179,6 +195,9 @@ class Result(Part):
     machine: dict[str, str] = Field(default_factory=dict)
     notes: list[str] = Field(default_factory=list)
     facts: Facts | None = None
+    pairs: list[PairSet] = Field(default_factory=list)
+    suites: Suites | None = None
+    vocabulary: Vocabulary | None = None
 
     def final(self) -> Row:
         """The model the run hands over: the last stage's release if there is one, otherwise the last stage."""

@@ -10,13 +10,14 @@ from rich.table import Table
 from rich.text import Text
 
 from rewarm.quantities import short
-from rewarm.report import facts, months, wording
+from rewarm.report import facts, months, pairs, suites, wording
 from rewarm.report.part import Verdict
 from rewarm.report.result import Column, Result, Row
 
 # Four intervals of 14 characters beside a name of 14 fill 80 columns.
 _COLUMNS_AT_ONCE = 4
 _WIDTH = 14
+_MODELS_AT_ONCE = 3
 _MONTHS_AT_ONCE = 6
 _MOST_MONTHS = 12
 _STYLES: dict[Verdict, str] = {"better": "bold blue", "worse": "bold dark_orange3", wording.NOISE: "dim", "base": ""}
@@ -31,6 +32,8 @@ def table(result: Result) -> RenderableType:
         parts += [_matrix(result, ordered[start : start + _COLUMNS_AT_ONCE]), Text()]
     parts += _months(result)
     parts += _facts(result)
+    parts += _pairs(result)
+    parts += _suites(result)
     legend = Text("Loss per byte against the base, 95% intervals. ")
     legend.append("▼ better", _STYLES["better"]).append("  ")
     legend.append("▲ worse", _STYLES["worse"]).append("  ")
@@ -83,6 +86,42 @@ def _facts(result: Result) -> list[RenderableType]:
     return parts
 
 
+def _pairs(result: Result) -> list[RenderableType]:
+    """Whose side each model takes in watched pairs of answers."""
+    parts: list[RenderableType] = []
+    for one in result.pairs:
+        shown = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), title=one.name)
+        shown.title_justify = "left"
+        held = pairs.measured(one)
+        for word in held.head:
+            shown.add_column(word, overflow="fold")
+        for line in held.lines:
+            shown.add_row(*(Text.assemble(entry.text, "\n", (entry.note, "dim")) for entry in line))
+        parts += [shown, Text()]
+    return parts
+
+
+def _suites(result: Result) -> list[RenderableType]:
+    """X-Delta by ability, and the headline of every suite for the base and the final models."""
+    held = result.suites
+    if held is None:
+        return []
+    models = [row.name for row in (result.rows[0], result.final(), *wording.control_rows(result))]
+    models = list(dict.fromkeys(models))
+    parted = [models[start : start + _MODELS_AT_ONCE] for start in range(0, len(models), _MODELS_AT_ONCE)]
+    tables = [("Abilities", suites.abilities(held)), *(("Suites", suites.headlines(held, part)) for part in parted)]
+    parts: list[RenderableType] = []
+    for title, found in tables:
+        shown = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), title=title)
+        shown.title_justify = "left"
+        for word in found.head:
+            shown.add_column(word, overflow="fold")
+        for line in found.lines:
+            shown.add_row(*(Text.assemble(entry.text, "\n", (entry.note, "dim")) for entry in line))
+        parts += [shown, Text()] if found.lines else []
+    return parts
+
+
 def path_line(page: Path) -> Text:
     """Where the report is, as the last line of a verb: `Report: runs/demo/report.html`."""
     return Text.assemble("Report: ", (str(page), "bold"), overflow="fold")
@@ -92,7 +131,7 @@ def _matrix(result: Result, columns: list[Column]) -> Table:
     matrix = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     matrix.add_column("model", max_width=_WIDTH, overflow="fold")
     for column in columns:
-        head = Text.assemble(column.name, "\n", (f"{column.role}{', proxy' if column.proxy else ''}", "dim"))
+        head = Text.assemble(column.name, "\n", (column.words, "dim"))
         matrix.add_column(head, min_width=_WIDTH, max_width=_WIDTH + 2, overflow="fold")
     for rows in (wording.own_rows(result), wording.control_rows(result)):
         matrix.add_section()

@@ -9,7 +9,7 @@ from typing import Literal
 
 from rewarm.quantities import short
 from rewarm.report.part import Verdict
-from rewarm.report.result import Cell, Column, Result, Row
+from rewarm.report.result import Cell, Column, Result, Row, ShareOf
 
 NOISE: Verdict = "not distinguishable from noise"
 SYMBOLS: dict[Verdict, str] = {"better": "▼", "worse": "▲", NOISE: "≈", "base": ""}
@@ -130,6 +130,11 @@ def share(fraction: float) -> str:
     return f"{100 * fraction:.1f}%"
 
 
+def learned(one: ShareOf) -> str:
+    """`, 1.2K of them learned` where only the answers are; else nothing."""
+    return "" if one.learned is None else f", {short(one.learned)} of them learned"
+
+
 def nats(loss: float) -> str:
     """A loss in nats per byte with four decimals."""
     return f"{loss:.4f}" if math.isfinite(loss) else "no finite loss"
@@ -171,6 +176,7 @@ def verdict_sentence(result: Result) -> str:
         if kept
         else "What it forgot is not known: no corpus of old text was scored.",
         facts_sentence(result),
+        suites_sentence(result),
     ]
     return " ".join(filter(None, sentences))
 
@@ -187,6 +193,30 @@ def facts_sentence(result: Result) -> str:
     if "unchanged" in said:
         clauses.append(f"it kept {said['unchanged']} that the base knew")
     return f"Of the facts asked, {' and '.join(clauses)}." if clauses else ""
+
+
+_ABILITIES = {
+    "general": "general ability",
+    "instruction": "following instructions",
+    "safety": "safety",
+    "domain": "the domain's tasks",
+}
+
+
+def ability(word: str) -> str:
+    """What a suite is a measure of, inside a sentence."""
+    return _ABILITIES[word]
+
+
+def suites_sentence(result: Result) -> str:
+    """What became of the final model's abilities, or nothing where none was asked."""
+    means = [] if result.suites is None else result.suites.abilities
+    said = []
+    for one in (one for one in means if one.name == result.final().name):
+        low, high = signed(100 * one.low, 1), signed(100 * one.high, 1)
+        worst = f", worst {one.worst[0]} {signed(100 * one.worst[1], 1)}" if len(one.suites) > 1 else ""
+        said.append(f"{ability(one.ability)} {signed(100 * one.delta, 1)} [{low}, {high}]{worst}")
+    return f"Over its suites, in points against the base: {'; '.join(said)}." if said else ""
 
 
 _CLAUSES: dict[tuple[str, Verdict], str] = {

@@ -110,7 +110,7 @@ class Retention(Method):
     `paper` is its source, `cost` says in a sentence what it costs, `copies` how many fp32 copies of the weights it
     holds in memory, and `sweep` which options `rewarm compare --tune` tries, with their values. `brisk` are options at
     which it shows within a dozen steps, for the laws. One that is not `in_release` leaves out the branch annealed for a
-    stage's release, which it would hold back from annealing.
+    stage's release, which it would hold back from annealing. One `of_text` reads the stage's own rows as packed text.
     """
 
     SYNONYMS: ClassVar[dict[str, str]] = {"lambda": "strength", "weight": "strength", "coefficient": "strength"}
@@ -120,6 +120,7 @@ class Retention(Method):
     sweep: ClassVar[Mapping[str, Sequence[Any]]] = {}
     brisk: ClassVar[Mapping[str, Any]] = {}
     in_release: ClassVar[bool] = True
+    of_text: ClassVar[bool] = False
 
     @classmethod
     @abstractmethod

@@ -22,8 +22,10 @@ from rewarm.types import Batch
 def document_means(hidden_BTD: Tensor, batch: Batch) -> Tensor:
     """The mean hidden state (N, D) of each document of a batch, in fp32; padding is no document."""
     places_BT, targets_BT = batch.positions_BT.to(hidden_BTD.device), batch.targets_BT.to(hidden_BTD.device)
-    # Padding stands alone at position 0 and has no target; so does a document of one token, which says nothing.
-    is_text = ((targets_BT != NO_TARGET) | (places_BT > 0)).flatten()
+    # Padding stands alone at position 0 and has no target; so does a document of one token, which says nothing. The
+    # first token of a conversation has no target either, but its document goes on.
+    goes_on_BT = functional.pad(places_BT[:, 1:] > 0, (0, 1))
+    is_text = ((targets_BT != NO_TARGET) | (places_BT > 0) | goes_on_BT).flatten()
     _, number_N = ((places_BT == 0).flatten().cumsum(0)[is_text]).unique_consecutive(return_inverse=True)
     text_ND = hidden_BTD.flatten(0, 1)[is_text].float()
     count = int(number_N.max()) + 1 if len(number_N) else 0

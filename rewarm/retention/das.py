@@ -52,6 +52,7 @@ class DAS(Retention):
         "as long"
     )
     copies: ClassVar[float] = 1.0
+    of_text: ClassVar[bool] = True
     sweep: ClassVar[Mapping[str, Sequence[Any]]] = {"norm": ("one-sided", "paper", "rank")}
     brisk: ClassVar[Mapping[str, Any]] = {"rows": 4, "contrast": 1.0}
 

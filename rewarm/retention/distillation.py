@@ -45,6 +45,7 @@ class Distillation(Retention):
     paper: ClassVar[str] = "arXiv 1606.09282; Castellucci et al., ACL 2021; swap: arXiv 2407.10804"
     cost: ClassVar[str] = "one copy of the weights, a forward pass over the taught rows unless they are cached (top_k)"
     copies: ClassVar[float] = 1.0
+    of_text: ClassVar[bool] = True
     sweep: ClassVar[Mapping[str, Sequence[Any]]] = {"strength": (0.3, 1.0, 3.0)}
     brisk: ClassVar[Mapping[str, Any]] = {"strength": 3.0}
 

@@ -38,6 +38,7 @@ class EWC(Retention):
         "`rows` rows passed singly at each end of a stage, two copies of the weights, one pass per step"
     )
     copies: ClassVar[float] = 2.0
+    of_text: ClassVar[bool] = True
     sweep: ClassVar[Mapping[str, Sequence[Any]]] = {"strength": (0.01, 0.1, 1.0)}
     brisk: ClassVar[Mapping[str, Any]] = {"rows": 8}
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from rewarm.objectives.causal import Objective
+from rewarm.objectives.packed_loss import PackedLoss
 from rewarm.objectives.probing import evaluating
 from rewarm.retention.penalty import trainable
 from rewarm.types import Batch
@@ -25,7 +25,7 @@ class LossGradients:
     """
 
     def __init__(self, model: PreTrainedModel, precision: torch.dtype) -> None:
-        self.objective = Objective(model)
+        self.objective = PackedLoss(model)
         self.parameters = trainable(model)
         self.precision = precision
 
@@ -43,17 +43,18 @@ def fisher(
 ) -> dict[str, Tensor]:
     """The mean over samples of the squared gradient of each sample's mean loss per target, by parameter.
 
-    A sample is a batch of one row. The square of a batch's gradient is another quantity: gradients of different signs
-    cancel in it, and it shrinks with the batch, so that a strength tuned for one batch size means nothing at another.
-    `done` is told how many samples there were.
+    A sample is a batch of one row; one without targets, such as a piece of a long prompt, is none. The square of a
+    batch's gradient is another quantity: gradients of different signs cancel in it, and it shrinks with the batch, so
+    that a strength tuned for one batch size means nothing at another. `done` is told how many samples there were.
     """
     gradients = LossGradients(model, precision)
     sums = {name: torch.zeros_like(parameter) for name, parameter in gradients.parameters.items()}
-    count = 0
-    for sample in samples:
-        for total, gradient in zip(sums.values(), gradients.of(sample, 1 / max(1, sample.num_targets)), strict=True):
-            if gradient is not None:
-                total.addcmul_(gradient, gradient)
-        count += 1
+    seen = 0
+    for count, sample in enumerate(samples, start=1):
+        if sample.num_targets:
+            for total, gradient in zip(sums.values(), gradients.of(sample, 1 / sample.num_targets), strict=True):
+                if gradient is not None:
+                    total.addcmul_(gradient, gradient)
+            seen += 1
         done(count)
-    return {name: total.div_(max(1, count)) for name, total in sums.items()}
+    return {name: total.div_(max(1, seen)) for name, total in sums.items()}

@@ -19,8 +19,8 @@ from torch.nn import functional
 from transformers import PreTrainedModel
 
 from rewarm.objectives.attention import NAME
-from rewarm.objectives.causal import Objective
 from rewarm.objectives.documents import document_bounds
+from rewarm.objectives.packed_loss import PackedLoss
 from rewarm.objectives.probing import evaluating
 from rewarm.retention import Scene, Tensors
 from rewarm.retention.units import Units
@@ -112,7 +112,7 @@ def _device(some: Units) -> torch.device:
 
 def text_importance(scene: Scene, units: Sequence[Units], text: str, rows: int) -> Tensors:
     """Importance for predicting a text: cross-entropy, nats per target of each row. The model's own dropout is off."""
-    objective = Objective(scene.model)
+    objective = PackedLoss(scene.model)
 
     def loss(batch: Batch) -> Tensor:
         return objective.loss_sum(batch, 1 / batch.num_targets)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from rewarm.objectives.causal import Logits, Objective
+from rewarm.objectives.packed_loss import Logits, PackedLoss
 from rewarm.types import Batch
 
 
@@ -119,7 +119,7 @@ class Teacher:
 
     def __init__(self, load: Callable[[], PreTrainedModel], temperature: float, swaps: bool) -> None:
         self._load = load
-        self._objective: Objective | None = None
+        self._objective: PackedLoss | None = None
         self.temperature = temperature
         self.swaps = swaps
         self.buffers = Buffers()
@@ -129,7 +129,7 @@ class Teacher:
         if self._objective is None:
             # Whatever loading draws, the student's dropout goes on as if nothing had been loaded.
             with torch.random.fork_rng():
-                self._objective = Objective(self._load().eval().requires_grad_(False))
+                self._objective = PackedLoss(self._load().eval().requires_grad_(False))
         device = self._objective.model.device
         targets_N = batch.targets_BT[batch.targets_BT >= 0].to(device) if self.swaps else None
         return Whole(self._objective.logits(batch), self.temperature, targets_N, self.buffers)

@@ -13,6 +13,7 @@ from typing import Any
 
 from rewarm.mixtures import Mixture
 from rewarm.plan import Plan, Stage, from_values
+from rewarm.references import TEXT
 from rewarm.river.directory import RunDirectory
 from rewarm.river.replaying import path_before, replay_of, replay_weights
 from rewarm.river.stale import probe_sets
@@ -85,7 +86,19 @@ def _old_corpus(plan: Plan, word: str) -> str:
     return replayed[0]
 
 
+def _refuse_other_objectives(plan: Plan, word: str) -> None:
+    """One stage of everything, or of the old text in place of all else, is there only for stages that read text."""
+    for stage in plan.stages:
+        held = getattr(stage.objective, "holds", TEXT)
+        if held != TEXT:
+            raise UserError(
+                f"control {word} trains on text, and stage '{stage.name}' learns from {held}: leave the control out, "
+                "or run the plan without that stage"
+            )
+
+
 def _joint(plan: Plan, values: dict[str, Any]) -> list[dict[str, Any]]:
+    _refuse_other_objectives(plan, "joint")
     old = _old_corpus(plan, "joint")
     if any(stage.tokens is None for stage in plan.stages):
         raise UserError("control joint needs every stage's budget in 'tokens', to weigh the corpora by them")
@@ -102,6 +115,7 @@ def _joint(plan: Plan, values: dict[str, Any]) -> list[dict[str, Any]]:
         {
             **_unheld(plan.stages[0], first),
             "name": "joint",
+            "select": None,
             "data": [{"corpus": name, "weight": weight} for name, weight in weights.items()],
             "tokens": 2 * new_tokens,
             "from": None,
@@ -111,6 +125,7 @@ def _joint(plan: Plan, values: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _same_data(plan: Plan, values: dict[str, Any]) -> list[dict[str, Any]]:
+    _refuse_other_objectives(plan, "same-data")
     old = _old_corpus(plan, "same-data")
     if any(stage.tokens is None for stage in plan.stages):
         raise UserError(
@@ -119,6 +134,7 @@ def _same_data(plan: Plan, values: dict[str, Any]) -> list[dict[str, Any]]:
     return [
         {
             **_unheld(stage, own),
+            "select": None,
             "data": [{"corpus": old, "weight": 1.0}],
             "tokens": _all_tokens(plan, stage),
             "max_epochs": 4 * stage.max_epochs,

@@ -18,6 +18,8 @@ from rewarm.storage import full_disk_told, write_json
 from rewarm.types import UserError
 
 PLAN = "plan.resolved.json"
+BEGUN = "inputs"
+"""The ledger's event that says which text a run began with."""
 ADDED = "stage added"
 """The ledger's event for a stage that the run was not begun with."""
 HARMLESS = (
@@ -112,7 +114,7 @@ class RunDirectory:
         """
         file = self.root / PLAN
         values = plan.resolved()
-        before = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else values
+        before = _resolved(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else values
         changed = sorted(changes(before, values, HARMLESS))
         if changed and self.ledger():
             raise UserError(self._refusal(plan, before, changed))
@@ -156,6 +158,14 @@ class RunDirectory:
                 raise UserError(f"another rewarm process runs in '{self.root}': wait for it or stop it")
             with full_disk_told(self.root, "Everything saved before"):
                 yield
+
+
+def _resolved(values: dict[str, Any]) -> dict[str, Any]:
+    """A stored plan with the keys that came since it was stored; as it is where it can no longer be read."""
+    try:
+        return from_values(values).resolved()
+    except UserError:
+        return values
 
 
 def _locks(file: IO[str]) -> bool:

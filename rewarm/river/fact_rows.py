@@ -20,9 +20,9 @@ from rewarm.plan import Plan
 from rewarm.probes import KINDS
 from rewarm.report.fact_parts import FactCell, FactMeasure, FactRatio, FactRow, Facts, FactSet, FactShare, FactTotal
 from rewarm.report.part import RowKind
-from rewarm.river.directory import RunDirectory
+from rewarm.river.directory import BEGUN, RunDirectory
 from rewarm.river.facts import answered
-from rewarm.river.inputs import BEGUN, probes_begun_with
+from rewarm.river.inputs import probes_begun_with
 from rewarm.river.legs import BASE, LegPlan
 from rewarm.river.replaying import path_before
 

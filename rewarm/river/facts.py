@@ -10,12 +10,12 @@ from pathlib import Path
 from transformers import PreTrainedModel
 
 from rewarm.evaluation.candidates import wrong_answers
-from rewarm.evaluation.causal_spans import CausalSpans
 from rewarm.evaluation.fact_scores import FactScores, load, save
 from rewarm.evaluation.facts import FactOptions, kept_facts, score_facts
 from rewarm.evaluation.generation import budget
 from rewarm.probes import Probe
 from rewarm.river.directory import RunDirectory
+from rewarm.river.heads import scorer_of
 from rewarm.river.inputs import Inputs
 from rewarm.types import Tell, silent
 
@@ -33,7 +33,7 @@ def ask(
     """
     missing = [asked for asked in inputs.probes if not is_asked(run, name, [asked])]
     if missing:
-        scorer = CausalSpans(model, inputs.tokenizer)
+        scorer = scorer_of(inputs.plan, inputs.tokenizer, model)
         for asked in missing:
             told = _labelled(tell, f"ask {name} about {asked}")
             found = kept_facts(run.prepared / "scores", scorer, weights, inputs.probes[asked], tell=told)
@@ -42,7 +42,7 @@ def ask(
 
 def ask_another(model: PreTrainedModel, inputs: Inputs, tell: Tell = silent) -> dict[str, FactScores]:
     """The scores of a model that is none of the run's, on every set; nothing is stored."""
-    scorer = CausalSpans(model, inputs.tokenizer)
+    scorer = scorer_of(inputs.plan, inputs.tokenizer, model)
     return {
         name: score_facts(scorer, probes, tell=_labelled(tell, f"ask the model about {name}"))
         for name, probes in inputs.probes.items()

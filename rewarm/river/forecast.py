@@ -3,31 +3,32 @@
 from __future__ import annotations
 
 import dataclasses
-import tempfile
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
-import torch
 from transformers import PreTrainedModel
 
 from rewarm.corpora import Corpus
-from rewarm.models.load import check_length, check_vocabulary, make_model, save_tokenizer
-from rewarm.plan import Plan, Scratch
+from rewarm.models.load import check_length, check_vocabulary
+from rewarm.plan import Plan
 from rewarm.retention import Retention
-from rewarm.river import costs, stale, timing
+from rewarm.river import cleaning, costs, stage_selection, stale, timing, tiny_text
+from rewarm.river.base_outline import outline
+from rewarm.river.chat import Example, examples
 from rewarm.river.controls import control_plans
 from rewarm.river.costs import Need, Work, disk, memory
-from rewarm.river.directory import PLAN, RunDirectory
+from rewarm.river.directory import BEGUN, RunDirectory
 from rewarm.river.facts import tokens_asked
-from rewarm.river.inputs import BEGUN, check_files, prepared_stores, probes_begun_with, used_corpora
-from rewarm.river.legs import LegPlan, last_rates, legs, past
+from rewarm.river.inputs import check_files, prepared_stores, probes_begun_with
+from rewarm.river.legs import LegPlan, held_tokens, last_rates, legs, past
 from rewarm.river.probe_sets import Sets, kept_sets, load_sets
 from rewarm.river.replaying import SELF_CORPUS
 from rewarm.river.sampling import ASSUMED_BYTES_PER_TOKEN, CorpusForecast, counted, look
-from rewarm.river.shapes import base_shape, shapes
+from rewarm.river.shapes import shapes
+from rewarm.river.suite_sets import check_suites
+from rewarm.river.suites import suite_tokens
 from rewarm.stages import SELF
 from rewarm.tokens.shards import Store
 from rewarm.tokens.tokenizer import TextTokenizer
@@ -58,7 +59,7 @@ class LegForecast:
 @dataclass(frozen=True, slots=True)
 class Forecast:
     """What a plan would do and cost. `seconds` by kind of work is empty when it was not asked for; `how` says where it
-    comes from."""
+    comes from. `examples` show what is learned of conversations."""
 
     corpora: list[CorpusForecast]
     legs: list[LegForecast]
@@ -67,6 +68,7 @@ class Forecast:
     seconds: dict[str, float]
     how: str
     warnings: list[str]
+    examples: list[Example]
 
     def described(self) -> dict[str, Any]:
         """The forecast as plain values."""
@@ -95,14 +97,17 @@ def forecast(plan: Plan, timed: bool = False, added: bool = False) -> Forecast:
     held = prepared_stores(run) if added else {}
     kept = probes_begun_with(run.recorded(BEGUN)) if added else {}
     check_files(plan, held, kept)
+    check_suites(plan, run)
     if plan.compile is True:
         check_compiler()
     probes = {**kept_sets(run, kept), **load_sets(plan, kept)[0]}
-    model, tokenizer = _base(plan, run)
+    model, tokenizer = outline(plan, run)
     if tokenizer is not None:
         check_vocabulary(model, tokenizer)
     check_length(model, plan.seq_len)
-    corpora = [_look(plan, name, tokenizer, run, held) for name in used_corpora(plan)]
+    unread = [name for name in plan.used_corpora() if name not in held]
+    shown = [] if tokenizer is None else examples(plan, unread, tokenizer)
+    corpora = [_look(plan, name, tokenizer, run, held) for name in plan.used_corpora()]
     planned = _planned(plan, corpora, run, added)
     _check_methods(model, planned)
     work = Work(plan, run, corpora, planned, model)
@@ -112,9 +117,9 @@ def forecast(plan: Plan, timed: bool = False, added: bool = False) -> Forecast:
     # Timing makes the model and its optimizer, which is what does not fit.
     pace = timing.pace(work) if timed and memory_need.fault() is None else None
     seconds = {} if pace is None else timing.seconds(work, pace, left, _scored_now(plan, held, done))
-    if pace is not None and probes:
-        asked = _tokens_asked(probes, kept, corpora, _models_there(done), sum(len(found) for _, found in left))
-        seconds["facts"] = asked * pace.token * timing.SCORING_SHARE
+    if pace is not None:
+        asked = _asked(plan, probes, kept, corpora, (_models_there(done), sum(len(found) for _, found in left)))
+        seconds |= {kind: tokens * pace.token * timing.SCORING_SHARE for kind, tokens in asked.items()}
     return Forecast(
         corpora=corpora,
         legs=[
@@ -127,12 +132,27 @@ def forecast(plan: Plan, timed: bool = False, added: bool = False) -> Forecast:
         needs=[*disk(work), memory_need],
         seconds=seconds,
         how=pace.how if pace is not None else "",
-        warnings=[
-            *_warnings(plan, corpora, tokenizer),
-            *(stale.warnings(plan, planned[0][1]) if planned else []),
-            *([passes] if passes else []),
-        ],
+        warnings=_every_warning(plan, corpora, tokenizer, planned, passes),
+        examples=shown,
     )
+
+
+def _every_warning(
+    plan: Plan,
+    corpora: Sequence[CorpusForecast],
+    tokenizer: TextTokenizer | None,
+    planned: Sequence[tuple[str, Sequence[LegPlan]]],
+    passes: str | None,
+) -> list[str]:
+    """What a reader should know before the run, of its corpora, stages and passes."""
+    return [
+        *_warnings(plan, corpora, tokenizer),
+        *(stale.warnings(plan, planned[0][1]) if planned else []),
+        *stage_selection.warnings(plan),
+        *cleaning.promise(plan),
+        *tiny_text.notes(plan, {one.name: one.trainable for one in corpora if one.known}.get),
+        *([passes] if passes else []),
+    ]
 
 
 def _run_of(run: RunDirectory, word: str) -> RunDirectory:
@@ -152,15 +172,20 @@ def _models_there(done: Mapping[str, Mapping[str, Any]]) -> int:
     return 1 + len(done.get("", ())) + len(done.get("joint", ()))
 
 
-def _tokens_asked(
-    probes: Sets, kept: Container[str], corpora: Sequence[CorpusForecast], there: int, to_come: int
-) -> float:
-    """Tokens of asking every model to come about every set, and those that are there about sets they do not know."""
+def _asked(
+    plan: Plan, probes: Sets, kept: Container[str], corpora: Sequence[CorpusForecast], models: tuple[int, int]
+) -> dict[str, float]:
+    """Tokens of asking every model to come about every set and suite, and those that are there about sets that they do
+    not know; `models` are how many there are, and how many are to come."""
     known = [corpus for corpus in corpora if corpus.tokens]
     tokens = sum(corpus.tokens for corpus in known)
     per_token = sum(corpus.bytes for corpus in known) / tokens if tokens else ASSUMED_BYTES_PER_TOKEN
-    models = {name: to_come + (0 if name in kept else there) for name in probes}
-    return sum(models[name] * tokens_asked(asked, per_token) for name, asked in probes.items())
+    there, to_come = models
+    asking = {name: to_come + (0 if name in kept else there) for name in probes}
+    facts = sum(asking[name] * tokens_asked(asked, per_token) for name, asked in probes.items())
+    # A stage that is added finds the earlier models asked; only a run from its beginning has the base to ask.
+    suites = suite_tokens(plan, per_token) * (to_come + (there if there == 1 else 0))
+    return {name: count for name, count in (("facts", facts), ("suites", suites)) if count}
 
 
 def _check_methods(model: PreTrainedModel, planned: Sequence[tuple[str, Sequence[LegPlan]]]) -> None:
@@ -174,37 +199,6 @@ def _check_methods(model: PreTrainedModel, planned: Sequence[tuple[str, Sequence
                 method.check(tried, leg.steps)
             except UserError as error:
                 raise UserError(f"{leg.name}: {error}") from None
-
-
-def _tokenizer(plan: Plan, run: RunDirectory) -> TextTokenizer | None:
-    """The run's tokenizer, or the one it will have; None for one that is yet to be trained.
-
-    That of a run directory belongs to the base of its last plan: with another base it will be made anew.
-    """
-    if (run.tokenizer / "tokenizer.json").is_file() and (run.root / PLAN).is_file():
-        before = run.resolved()
-        if (before.base, before.revision) == (plan.base, plan.revision):
-            return TextTokenizer(run.tokenizer)
-    name = plan.base.tokenizer if isinstance(plan.base, Scratch) else plan.base
-    if not isinstance(name, str):
-        return None
-    # Saved as a run saves it, so that it has the hash of the run's and finds the stores made with it.
-    with tempfile.TemporaryDirectory() as folder:
-        save_tokenizer(name, Path(folder) / "tokenizer", plan.revision)
-        return TextTokenizer(Path(folder) / "tokenizer")
-
-
-def _base(plan: Plan, run: RunDirectory) -> tuple[PreTrainedModel, TextTokenizer | None]:
-    """The model without its weights (on the meta device), and its tokenizer unless that is yet to be trained."""
-    if not isinstance(plan.base, Scratch):
-        # The shape first: reading a tokenizer reads the configuration, too, and says less of what is wrong with it.
-        return base_shape(plan.base, plan.revision), _tokenizer(plan, run)
-    found = tokenizer = _tokenizer(plan, run)
-    if tokenizer is None:
-        vocabulary = getattr(plan.base.tokenizer, "vocab_size", 0)
-        tokenizer = cast(TextTokenizer, SimpleNamespace(vocab_size=vocabulary, eos_id=1, prefix=(0,)))
-    with torch.device("meta"):
-        return make_model(plan.base.config, tokenizer, plan.seed), found
 
 
 def _look(
@@ -267,7 +261,9 @@ def _described(
         steps = {*range(0, leg.steps, max(1, leg.steps // 500)), leg.steps - 1}
         rates = [schedule.rate(step, leg.steps, leg.peak, state) for step in sorted(steps)]
         tokens = leg.tokens(plan.batch_tokens)
-        passes = {name: tokens * share / held[name] for name, share in leg.shares.items() if held.get(name)}
+        stage = next((stage for stage in plan.stages if stage.name == leg.stage), None)
+        read = {name: held_tokens(stage, name, held.__getitem__) for name in leg.shares if held.get(name)}
+        passes = {name: tokens * leg.shares[name] / count for name, count in read.items() if count}
         found.append(
             LegForecast(
                 word, leg.name, leg.kind, leg.steps, tokens, dict(leg.shares), passes, (rates[0], max(rates), rates[-1])

@@ -12,46 +12,58 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewarm.corpora import Corpus
+from rewarm.corpora.preferences import PAIRS
 from rewarm.plan import Plan, Scratch, TrainTokenizer
 from rewarm.probes import Probe
-from rewarm.river.directory import RunDirectory
+from rewarm.river import cleaning, heads, tiny_text
+from rewarm.river.chat import encoders
+from rewarm.river.directory import BEGUN, RunDirectory
 from rewarm.river.probe_sets import changed_sets, keep_sets, kept_sets, load_sets, missing_files
 from rewarm.river.stale_documents import LeftOut
+from rewarm.river.suite_sets import missing_suites
 from rewarm.tokens import tokenizer as tokenizers
 from rewarm.tokens.order import DocumentStream, Indices, held_out, is_held_out, training_documents, watch_documents
+from rewarm.tokens.pairs import watch_pairs
 from rewarm.tokens.prepare import file_sizes, group_key, prepare
 from rewarm.tokens.shards import Store
 from rewarm.tokens.tokenizer import TextTokenizer
 from rewarm.types import BadRows, Tell, UserError, silent
 
 FEW_DOCUMENTS = 20
-BEGUN = "inputs"
-"""The ledger's event that says which text a run began with."""
 
 
 @dataclass(slots=True)
 class Inputs:
-    """Prepared corpora and what of each is trained on, watched, or dropped. Shapes: D documents, N chosen ones."""
+    """Prepared corpora and what of each is trained on, watched, or dropped. Shapes: D documents, N chosen ones.
+
+    `watch_pairs` holds the watched documents of corpora that hold pairs, whole pairs only.
+    """
 
     plan: Plan
     tokenizer: TextTokenizer
     stores: dict[str, Store] = field(default_factory=dict)
     train_documents: dict[str, Indices] = field(default_factory=dict)
     watch_documents: dict[str, Indices] = field(default_factory=dict)
+    watch_pairs: dict[str, Indices] = field(default_factory=dict)
     watched_hashes: NDArray[np.uint64] = field(default_factory=lambda: np.zeros(0, np.uint64))
     held_out: dict[str, int] = field(default_factory=dict)
     copies: dict[str, int] = field(default_factory=dict)
+    unclean: dict[str, dict[str, int]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     probes: dict[str, list[Probe]] = field(default_factory=dict)
     probe_records: dict[str, dict[str, Any]] = field(default_factory=dict)
     left_out: dict[tuple[str, str], LeftOut] = field(default_factory=dict)
+    selected: dict[tuple[str, str], Indices] = field(default_factory=dict)
 
     def trainable_tokens(self, corpus: str) -> int:
         """Tokens of a corpus that may be trained on."""
         return self.stores[corpus].tokens_of(self.train_documents[corpus])
 
     def documents(self, corpus: str, stage: str) -> Indices:
-        """The documents of a corpus that a stage may read (N,): its training documents, or what is not out of date."""
+        """The documents of a corpus that a stage may read (N,): its training documents, what is not out of date of
+        them, or what the stage has selected."""
+        if (selected := self.selected.get((stage, corpus))) is not None:
+            return selected
         out = self.left_out.get((stage, corpus))
         return self.train_documents[corpus] if out is None else out.documents
 
@@ -67,11 +79,6 @@ class Inputs:
         self.held_out[corpus] = 0
 
 
-def used_corpora(plan: Plan) -> list[str]:
-    """Corpora that some stage or the watch-list needs, in the plan's order."""
-    return [name for name in plan.corpora if plan.watched(name) or plan.trained(name)]
-
-
 def make_tokenizer(plan: Plan, run: RunDirectory, tell: Tell = silent) -> TextTokenizer:
     """The run's tokenizer: the base's own, a given one, or one trained on the first stage's text."""
     if not (run.tokenizer / "tokenizer.json").is_file():
@@ -80,7 +87,8 @@ def make_tokenizer(plan: Plan, run: RunDirectory, tell: Tell = silent) -> TextTo
             tell("train the tokenizer", 0, None, "")
             partial = run.tokenizer.with_name("tokenizer.partial")
             shutil.rmtree(partial, ignore_errors=True)
-            tokenizers.train(_sample(plan, plan.base.tokenizer), plan.base.tokenizer.vocab_size, partial)
+            sample, size = _sample(plan, plan.base.tokenizer), plan.base.tokenizer.vocab_size
+            tokenizers.train(sample, size, partial, plan.head == "masked")
             partial.replace(run.tokenizer)
         else:
             from rewarm.models.load import save_tokenizer
@@ -88,7 +96,7 @@ def make_tokenizer(plan: Plan, run: RunDirectory, tell: Tell = silent) -> TextTo
             name = plan.base.tokenizer if isinstance(plan.base, Scratch) else plan.base
             assert isinstance(name, str)
             save_tokenizer(name, run.tokenizer, plan.revision)
-    return TextTokenizer(run.tokenizer)
+    return heads.checked(plan, TextTokenizer(run.tokenizer))
 
 
 def _sample(plan: Plan, options: TrainTokenizer) -> Iterator[str]:
@@ -116,8 +124,8 @@ def _corpus(plan: Plan, name: str) -> Corpus:
 def check_files(plan: Plan, prepared: Container[str] = (), kept_probes: Container[str] = ()) -> None:
     """UserError, with every missing file of every corpus in use but those `prepared` and of every set of probes but
     those kept with the run, before any work."""
-    problems = missing_files(plan, kept_probes)
-    for name in (name for name in used_corpora(plan) if name not in prepared):
+    problems = missing_files(plan, kept_probes) + missing_suites(plan)
+    for name in (name for name in plan.used_corpora() if name not in prepared):
         try:
             _corpus(plan, name).files()
         except UserError as error:
@@ -141,16 +149,17 @@ def make_inputs(plan: Plan, run: RunDirectory, tell: Tell = silent) -> Inputs:
     check_files(plan)
     begun = run.recorded(BEGUN)
     if begun is not None:
-        _refuse(run, [name for name in used_corpora(plan) if _resized(plan, name, begun["corpora"].get(name, {}))])
+        _refuse(run, [name for name in plan.used_corpora() if _resized(plan, name, begun["corpora"].get(name, {}))])
     probes, records = load_sets(plan)
     if begun is not None:
         _refuse(run, changed_sets(records, begun))
     inputs = Inputs(plan, make_tokenizer(plan, run, tell), probes=probes, probe_records=records)
-    for name in used_corpora(plan):
+    encoders(plan, plan.used_corpora(), inputs.tokenizer)
+    for name in plan.used_corpora():
         inputs.stores[name] = prepare(name, _corpus(plan, name), inputs.tokenizer, run.prepared, plan.bad_rows, tell)
     if begun is not None:
         _refuse(run, _changed(inputs, begun))
-    _split(inputs)
+    _split(inputs, run.prepared, tell)
     return inputs
 
 
@@ -214,7 +223,7 @@ def add_inputs(plan: Plan, run: RunDirectory, tell: Tell = silent) -> Inputs:
     probes, records = load_sets(plan, kept)
     inputs = Inputs(plan, TextTokenizer(run.tokenizer), probes={**kept_sets(run, kept), **probes})
     inputs.probe_records = {**kept, **records}
-    for name in used_corpora(plan):
+    for name in plan.used_corpora():
         if name in there:
             inputs.stores[name] = Store(there[name])
         else:
@@ -224,7 +233,7 @@ def add_inputs(plan: Plan, run: RunDirectory, tell: Tell = silent) -> Inputs:
     assert begun is not None  # `prepared_stores` has asked for it
     known = stores_begun_with(run)
     _refuse(run, [name for name in _changed(inputs, begun) if name in known or name not in inputs.stores])
-    _split(inputs)
+    _split(inputs, run.prepared, tell)
     return inputs
 
 
@@ -246,7 +255,7 @@ def _refuse(run: RunDirectory, changed: list[str]) -> None:
         )
 
 
-def _split(inputs: Inputs) -> None:
+def _split(inputs: Inputs, prepared: Path, tell: Tell) -> None:
     """Chooses held-out documents; then takes every text that is held out anywhere out of everything trained on."""
     plan = inputs.plan
     masks: dict[str, NDArray[np.bool_]] = {}
@@ -263,12 +272,14 @@ def _split(inputs: Inputs) -> None:
                 f"watch '{watch.corpus}': no document is held out (holdout {_corpus(plan, watch.corpus).holdout:g} of "
                 f"{store.documents} documents). Raise the corpus's holdout"
             )
-        chosen = watch_documents(store, masks[watch.corpus], watch.tokens or plan.eval_tokens)
-        inputs.watch_documents[watch.corpus] = chosen
-        if len(chosen) < FEW_DOCUMENTS:
+        most, pairs = watch.tokens or plan.eval_tokens, _corpus(plan, watch.corpus).holds == PAIRS
+        chosen = (watch_pairs if pairs else watch_documents)(store, masks[watch.corpus], most)
+        (inputs.watch_pairs if pairs else inputs.watch_documents)[watch.corpus] = chosen
+        if len(chosen) < FEW_DOCUMENTS * (1 + pairs):
+            what = f"{len(chosen) // 2} pairs" if pairs else f"{len(chosen)} documents"
             inputs.notes.append(
-                f"watch '{watch.corpus}' scores only {len(chosen)} documents: its intervals will be wide. Raise its "
-                "holdout or eval_tokens"
+                f"watch '{watch.corpus}' scores only {what}: its intervals will be wide. Raise its holdout or "
+                "eval_tokens"
             )
     for name, store in inputs.stores.items():
         inputs.train_documents[name], inputs.copies[name] = training_documents(
@@ -278,3 +289,5 @@ def _split(inputs: Inputs) -> None:
             raise UserError(
                 f"corpus '{name}' has nothing left to train on: all {store.documents} documents are watched"
             )
+    cleaning.clean(inputs, prepared, tell)
+    inputs.notes += tiny_text.notes(plan, inputs.trainable_tokens)

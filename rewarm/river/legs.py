@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -40,6 +41,7 @@ class LegPlan:
     past_stages: int
     retention: tuple[Method, ...] = ()
     adapter: Method | None = None
+    objective: Method = field(default_factory=partial(build, "objectives", "causal"))
 
     def tokens(self, batch_tokens: int) -> int:
         """Tokens of the leg."""
@@ -81,6 +83,7 @@ def legs(
             past_stages=state.stage,
             retention=stage.retention,
             adapter=stage.adapter,
+            objective=stage.objective,
         )
         found[leg.name] = leg
         if leg.name not in made:
@@ -147,6 +150,17 @@ def remarks(planned: Sequence[LegPlan]) -> list[str]:
     return found
 
 
+def held_tokens(stage: Stage | None, corpus: str, corpus_tokens: Callable[[str], int]) -> int:
+    """Tokens of a corpus that a stage may read: the share of its own data that it selects, all of what it replays.
+
+    At most one document fewer are then selected. A control's own stage (None) selects nothing.
+    """
+    held = corpus_tokens(corpus)
+    if stage is None or stage.select is None or all(portion.corpus != corpus for portion in stage.data):
+        return held
+    return round(stage.select.share * held)
+
+
 def shares_and_tokens(
     stage: Stage, replayed: Mapping[str, float], corpus_tokens: Callable[[str], int]
 ) -> tuple[dict[str, float], int]:
@@ -161,7 +175,8 @@ def shares_and_tokens(
         tokens = stage.tokens
     else:
         assert stage.epochs is not None  # the plan holds one of the two
-        tokens = round(stage.epochs * min(corpus_tokens(corpus) / share for corpus, share in new.items()))
+        held = {corpus: held_tokens(stage, corpus, corpus_tokens) for corpus in new}
+        tokens = round(stage.epochs * min(held[corpus] / share for corpus, share in new.items()))
     mode, share = replay_of(stage, replayed)
     if not replayed:
         return new, tokens
@@ -215,6 +230,7 @@ def _release(plan: Plan, stage: Stage, trunk: LegPlan) -> LegPlan:
         past_stages=trunk.past_stages + 1,
         retention=tuple(method for method in trunk.retention if getattr(method, "in_release", True)),
         adapter=trunk.adapter,
+        objective=trunk.objective,
     )
 
 
@@ -223,7 +239,7 @@ def check_epochs(plan: Plan, stage: Stage, leg: LegPlan, corpus_tokens: Callable
     for corpus, share in leg.shares.items():
         if corpus.startswith(SELF_CORPUS):
             continue
-        held = corpus_tokens(corpus)
+        held = held_tokens(stage, corpus, corpus_tokens)
         wanted = share * leg.tokens(plan.batch_tokens)
         # Whole steps may be half a step more than the budget; exactly max_epochs passes are allowed.
         if wanted - share * plan.batch_tokens / 2 > stage.max_epochs * held:

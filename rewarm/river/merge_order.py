@@ -112,6 +112,8 @@ def plan_merge(root: Path, order: MergeOrder, output: Path | None = None) -> Mer
     """
     check_order(order)
     plan = RunDirectory(root).resolved()
+    if plan.head != "causal":
+        raise UserError(f"'{root}' trained {plan.head} language models, and merging is made for causal ones")
     run = RunDirectory.of(plan, root)
     base = merge_parts.base_part(plan, run)
     inputs = read_inputs(plan, run)

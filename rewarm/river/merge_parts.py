@@ -150,14 +150,14 @@ def check_shapes(parts: Sequence[ModelPart], free_rows: bool) -> None:
             )
 
 
-def check_tokens(folder: Path, part: ModelPart) -> None:
-    """UserError when a model's tokenizer gives a token another id than the run's tokenizer, which is in `folder`."""
+def check_tokens(folder: Path, part: ModelPart, whose: str = "the run") -> None:
+    """UserError when a model's tokenizer gives a token another id than that of `whose`, which is in `folder`."""
     own, other = (_vocabulary(place) for place in (str(folder), part.place))
     moved = sorted(token for token in own.keys() & other.keys() if own[token] != other[token])
     if moved or not own.keys() & other.keys():
         said = f"{len(moved):,} tokens have other ids there, such as {moved[0]!r}" if moved else "they share no token"
         raise UserError(
-            f"'{part.name}' has another vocabulary than the run ({said}), so its rows cannot be merged by number. Give "
+            f"'{part.name}' has another vocabulary than {whose} ({said}), so its rows cannot be merged by number. Give "
             "a model of the same family"
         )
 

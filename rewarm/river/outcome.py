@@ -12,12 +12,15 @@ from rewarm.evaluation.intervals import paired_delta
 from rewarm.evaluation.loss import load
 from rewarm.plan import Plan, Scratch
 from rewarm.report.result import Cell, Column, CorpusFacts, Cost, Curve, Probe, Result, Row, ShareOf
-from rewarm.river import stale
+from rewarm.river import heads, stage_selection, stale
 from rewarm.river.directory import RunDirectory
 from rewarm.river.fact_rows import facts_of
 from rewarm.river.inputs import Inputs
 from rewarm.river.legs import BASE, LegPlan, remarks
+from rewarm.river.pairs import pair_sets
 from rewarm.river.stream_metrics import Losses, metrics, months
+from rewarm.river.suite_rows import suites_of_run
+from rewarm.river.vocabulary import vocabulary
 from rewarm.training import journal
 
 CURVE_POINTS = 400
@@ -61,10 +64,9 @@ def collect(
     base = scored(run, BASE, inputs.watch_documents)
     own = {leg.name: scored(run, leg.name, base) for leg in planned if leg.name in run.finished()}
     rows = [row(BASE, BASE, base, base), *_stage_rows(plan, planned, own, base)]
-    done = all(leg.name in run.finished() for leg in planned)
-    parts = _LegParts()
+    every = [(run, planned), *((directory, legs) for _, directory, legs in controls)]
+    parts, alone = _LegParts(), dict[str, Losses]()
     parts.add(plan, run, planned, "", facts)
-    alone: dict[str, Losses] = {}
     for word, directory, legs in controls:
         finished = directory.finished()
         if all(leg.name in finished for leg in legs):
@@ -72,8 +74,6 @@ def collect(
             losses, tokens = scored(directory, last.name, base), _tokens_by(plan, last)
             name = _control_name(plan, word, last)
             rows.append(row(name, "control", losses, base, control=word, stage=last.stage, tokens=tokens))
-        else:
-            done = False
         if word == "alone":
             alone = {leg.stage: scored(directory, leg.name, base) for leg in legs if leg.name in finished}
         parts.add(plan, directory, legs, word, facts)
@@ -84,7 +84,7 @@ def collect(
         plan=plan.resolved(),
         base="from scratch" if isinstance(plan.base, Scratch) else plan.base,
         parameters=facts["parameters"],
-        complete=done,
+        complete=all(leg.name in directory.finished() for directory, legs in every for leg in legs),
         rows=rows,
         columns=_columns(plan, inputs),
         metrics=metrics(plan, planned, own, base, alone),
@@ -96,18 +96,36 @@ def collect(
         costs=parts.costs,
         hashes={"weights base": facts["base_sha256"], **_hashes(run, inputs, planned)},
         machine=facts["machine"],
-        notes=[*inputs.notes, *stale.notes(plan, run, planned), *_notes(run, planned, controls), *_joint_note(rows)],
-        facts=facts_of(plan, run, planned, controls, {one.control: one.name for one in rows if one.control}),
+        notes=[*inputs.notes, *_notes(plan, run, planned, controls), *_joint_note(rows)],
+        vocabulary=vocabulary(plan, inputs, run),
+        facts=facts_of(plan, run, planned, controls, _control_names(rows)),
+        pairs=pair_sets(run, inputs, planned, controls),
+        suites=suites_of_run(plan, run, planned, controls, _control_names(rows)),
     )
 
 
+def _control_names(rows: Sequence[Row]) -> dict[str, str]:
+    """The name that each finished control goes by."""
+    return {one.control: one.name for one in rows if one.control}
+
+
 def _notes(
-    run: RunDirectory, planned: Sequence[LegPlan], controls: Sequence[tuple[str, RunDirectory, Sequence[LegPlan]]]
+    plan: Plan,
+    run: RunDirectory,
+    planned: Sequence[LegPlan],
+    controls: Sequence[tuple[str, RunDirectory, Sequence[LegPlan]]],
 ) -> list[str]:
     """What a reader should know of the legs as they are planned, and as they went."""
     directories = [run, *(control for _, control, _ in controls)]
     told = [entry["text"] for found in directories for entry in found.ledger() if entry["event"] == "note"]
-    return [*remarks(planned), *told, *_held(run)]
+    return [
+        *heads.remarks(plan),
+        *stale.notes(plan, run, planned),
+        *stage_selection.notes(run),
+        *remarks(planned),
+        *told,
+        *_held(run),
+    ]
 
 
 def _held(run: RunDirectory) -> list[str]:
@@ -154,7 +172,15 @@ def _columns(plan: Plan, inputs: Inputs) -> list[Column]:
     for corpus in inputs.watch_documents:
         learned = [stage.name for stage in plan.stages if any(portion.corpus == corpus for portion in stage.data)]
         proxy = any(stage.replay and corpus in stage.replay.named and stage.replay.proxy for stage in plan.stages)
-        columns.append(Column(name=corpus, role=plan.role(corpus), stage=learned[0] if learned else None, proxy=proxy))
+        columns.append(
+            Column(
+                name=corpus,
+                role=plan.role(corpus),
+                stage=learned[0] if learned else None,
+                proxy=proxy,
+                measure="masked loss" if plan.head == heads.MASKED else "loss",
+            )
+        )
     return sorted(columns, key=lambda column: column.role == "new")
 
 
@@ -189,7 +215,9 @@ def _curve(entries: list[dict[str, Any]], before: int, word: str, leg: str) -> l
     thin = entries[:: max(1, len(entries) // CURVE_POINTS)]
     if thin[-1] is not entries[-1]:
         thin.append(entries[-1])
-    columns = {name: [entry[name] for entry in thin] for name in ("loss", "rate", "norm")}
+    columns: dict[str, Any] = {name: [entry[name] for entry in thin] for name in ("loss", "rate", "norm")}
+    names = thin[0].get("objective", {})
+    columns["readings"] = {name: [entry["objective"][name] for entry in thin] for name in names}
     return [Curve(run=word, leg=leg, tokens=[before + entry["tokens"] for entry in thin], **columns)]
 
 
@@ -205,6 +233,7 @@ def _shares(plan: Plan, leg: LegPlan, entry: dict[str, Any], word: str) -> list[
             realised=entry["rows"][corpus] / total,
             tokens=entry["rows"][corpus] * plan.seq_len,
             passes=entry["rows"][corpus] * plan.seq_len / entry["trainable"][corpus],
+            learned=entry.get("learned", {}).get(corpus),
         )
         for corpus, planned in leg.shares.items()
     ]
@@ -249,7 +278,7 @@ def _corpus_facts(inputs: Inputs, name: str, plan: Plan) -> CorpusFacts:
 def _left_out(inputs: Inputs, name: str) -> dict[str, int]:
     """Documents that are well and not trained on, by reason."""
     watched = {"its text is watched": inputs.copies[name]} if inputs.copies.get(name) else {}
-    return {**inputs.stores[name].manifest.get("left_out", {}), **watched}
+    return {**inputs.stores[name].manifest.get("left_out", {}), **watched, **inputs.unclean.get(name, {})}
 
 
 def _hashes(run: RunDirectory, inputs: Inputs, planned: Sequence[LegPlan]) -> dict[str, str]:

@@ -16,12 +16,16 @@ from rewarm.river.controls import control_plans
 from rewarm.river.directory import PLAN, RunDirectory
 from rewarm.river.facts import ask, is_asked
 from rewarm.river.inputs import Inputs, make_inputs, read_inputs, record_inputs
+from rewarm.river.leg_rows import check_legs
 from rewarm.river.legs import BASE, LegPlan, legs
 from rewarm.river.outcome import collect
 from rewarm.river.own_text import read_samples
+from rewarm.river.pairs import has_judged, judge
 from rewarm.river.replaying import SELF_CORPUS
 from rewarm.river.scores import score, score_finished
 from rewarm.river.starts import base_model
+from rewarm.river.suite_sets import check_suites, record_suites
+from rewarm.river.suites import ask_suites, is_suite_asked
 from rewarm.river.train import Hooks, train_legs
 from rewarm.training.machine import (
     choose_precision,
@@ -46,6 +50,7 @@ def run(plan: Plan, hooks: Hooks | None = None, command: str | None = None) -> R
     plans = control_plans(plan, directory)
     with directory.locked():
         directory.claim(plan)
+        check_suites(plan, directory)
         inputs = make_inputs(plan, directory, hooks.tell_or_stop)
         return carry_out(inputs, directory, plans, hooks, command)
 
@@ -69,6 +74,8 @@ def carry_out(
     controls = _controls(plans, directory, inputs)
     for run in [directory, *(run for _, run, _ in controls)]:
         run.clear_partials()
+    for run, own in [(directory, planned), *((run, own) for _, run, own in controls)]:
+        check_legs(inputs, run, own)
     every = [(plan, directory, planned), *((plans[word], run, own) for word, run, own in controls)]
     stale.find_all(inputs, every, hooks.tell_or_stop)
     added = add is not None
@@ -133,6 +140,7 @@ def _of_control(plan: Plan, control: RunDirectory, main: RunDirectory, inputs: I
         {name: inputs.stores[name] for name in names},
         {name: inputs.train_documents[name] for name in names},
         inputs.watch_documents,
+        inputs.watch_pairs,
         inputs.watched_hashes,
         probes=inputs.probes,
     )
@@ -156,6 +164,7 @@ def _measure_base(plan: Plan, directory: RunDirectory, inputs: Inputs, hooks: Ho
             "give another output_dir"
         )
     record_inputs(inputs, directory)
+    record_suites(plan, directory)
     if before is None or before["files"] != _stamps(folder):
         directory.record(
             BASE,
@@ -167,11 +176,14 @@ def _measure_base(plan: Plan, directory: RunDirectory, inputs: Inputs, hooks: Ho
         )
     score(model, inputs, directory.evaluations / BASE, hooks.tell_or_stop, found)
     ask(model, inputs, directory, BASE, hooks.tell_or_stop, found)
+    judge(model, inputs, directory, BASE, hooks.tell_or_stop)
+    ask_suites(model, inputs, directory, BASE, hooks.tell_or_stop, found)
 
 
 def _base_is_scored(directory: RunDirectory, inputs: Inputs) -> bool:
     watched = all((directory.evaluations / BASE / f"{corpus}.npz").is_file() for corpus in inputs.watch_documents)
-    return watched and is_asked(directory, BASE, inputs.probes)
+    asked = is_asked(directory, BASE, inputs.probes) and is_suite_asked(directory, BASE, inputs.plan.suites)
+    return watched and asked and has_judged(directory, BASE, inputs.watch_pairs)
 
 
 def _stamps(folder: Path) -> list[list[Any]]:

@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -23,12 +23,12 @@ import zstandard
 
 from rewarm.corpora import Corpus
 from rewarm.corpora.faults import check_budget
+from rewarm.corpora.json_rows import is_array
 from rewarm.corpora.parquet import Parquet
 from rewarm.corpora.sources import FileCorpus, WholeFileCorpus
 from rewarm.corpora.streams import COMPRESSED, CutShort, line_blocks
-from rewarm.tokens.hashing import text_hash
 from rewarm.tokens.order import held_out
-from rewarm.tokens.prepare import store_folder
+from rewarm.tokens.prepare import count_tokens, group_key, store_folder
 from rewarm.tokens.shards import Store
 from rewarm.tokens.tokenizer import TextTokenizer
 from rewarm.types import BadRows, Document, UserError
@@ -75,7 +75,7 @@ class CorpusForecast:
 class _Taken:
     """Documents read for a sample; `ended` when there were no more."""
 
-    beginnings: list[str] = field(default_factory=list)
+    beginnings: list[Document] = field(default_factory=list)
     groups: list[int] = field(default_factory=list)
     bytes: int = 0
     bad: BadRows = field(default_factory=BadRows)
@@ -118,7 +118,7 @@ def look(
     taken, parts = _sample(corpus)
     _check_rows(name, corpus, taken, bad_limit)
     documents, text_bytes = (taken.documents, float(taken.bytes)) if taken.ended else _scaled(corpus, parts)
-    tokens = _tokens_per_byte(taken.beginnings, tokenizer) * text_bytes
+    tokens = _tokens_per_byte(corpus, taken.beginnings, tokenizer) * text_bytes
     seconds = (time.perf_counter() - started) * text_bytes / taken.bytes
     held = float(_held_out(taken.groups, share).mean()) if taken.ended else share
     token_bytes = tokenizer.dtype.itemsize if tokenizer is not None else 2
@@ -193,8 +193,8 @@ def _take(corpus: Corpus, most_bytes: int) -> _Taken:
     taken = _Taken(bad=_CountedBadRows())
     try:
         for document in corpus.read(taken.bad):
-            taken.beginnings.append(document.text[:TOKENISED_CHARACTERS])
-            taken.groups.append(_group(document, corpus.holdout_by))
+            taken.beginnings.append(replace(document, text=document.text[:TOKENISED_CHARACTERS]))
+            taken.groups.append(group_key(document, corpus.holdout_by))
             taken.bytes += len(document.text.encode())
             taken.last_place = document.place
             if taken.bytes >= most_bytes:
@@ -203,11 +203,6 @@ def _take(corpus: Corpus, most_bytes: int) -> _Taken:
         return taken
     taken.ended = True
     return taken
-
-
-def _group(document: Document, holdout_by: str | None) -> int:
-    named = holdout_by is not None and holdout_by in document.meta
-    return text_hash(str(document.meta[holdout_by]) if named and holdout_by else document.text)
 
 
 def _check_rows(name: str, corpus: Corpus, taken: _Taken, bad_limit: float) -> None:
@@ -221,10 +216,10 @@ def _check_rows(name: str, corpus: Corpus, taken: _Taken, bad_limit: float) -> N
         raise UserError(f"corpus '{name}' is empty: {bad.rows} rows read from {where}, no document among them")
 
 
-def _tokens_per_byte(beginnings: Sequence[str], tokenizer: TextTokenizer | None) -> float:
+def _tokens_per_byte(corpus: Corpus, beginnings: list[Document], tokenizer: TextTokenizer | None) -> float:
     if tokenizer is None:
         return 1 / ASSUMED_BYTES_PER_TOKEN
-    return sum(map(len, tokenizer.encode(beginnings))) / sum(len(text.encode()) for text in beginnings)
+    return count_tokens(corpus, beginnings, tokenizer) / sum(len(one.text.encode()) for one in beginnings)
 
 
 def _scaled(corpus: Corpus, parts: Sequence[tuple[Path, _Taken]]) -> tuple[float, float]:
@@ -234,7 +229,7 @@ def _scaled(corpus: Corpus, parts: Sequence[tuple[Path, _Taken]]) -> tuple[float
         return 0.0, 1.0
     mean = sum(part.bytes for _, part in parts) / sampled
     files = corpus.files()
-    if isinstance(corpus, Parquet):
+    if isinstance(corpus, Parquet) or all(file.suffix.lower() == ".parquet" for file in files):
         chosen = [file for file, _ in parts]
         rows = sum(map(_parquet_rows, chosen)) * _size(files) / _size(chosen)
         read = sum(part.bad.rows for _, part in parts)
@@ -259,12 +254,13 @@ def _parquet_rows(file: Path) -> int:
 def _raw_bytes(corpus: Corpus, file: Path, part: _Taken) -> float:
     """Bytes of a file, unpacked, that hold the documents taken from it: up to the end of the last one."""
     line = part.last_place.rpartition(":")[2]
-    if part.ended or not line.isdecimal() or not isinstance(corpus, FileCorpus):
+    if part.ended or not line.isdecimal():
         return _unpacked([file])
-    most = int(getattr(corpus, "max_row_bytes", 64_000_000))
+    if not isinstance(corpus, FileCorpus) or is_array(file):
+        return float(part.bytes)  # about as much: rows say nothing of where in the file they lie
     raw = 0
     with suppress(CutShort):
-        for first, lines in line_blocks(file, most):
+        for first, lines in line_blocks(file, int(getattr(corpus, "max_row_bytes", 64_000_000))):
             for number, text in enumerate(lines, first):
                 raw += 0 if text is None else len(text) + 1
                 if number >= int(line) and corpus.row_end in (text or b""):

@@ -10,11 +10,13 @@ from transformers import PreTrainedModel
 from rewarm.adapters.beside import load_with_adapters
 from rewarm.evaluation.intervals import DocumentLosses
 from rewarm.evaluation.kept import kept_file, read_kept
-from rewarm.evaluation.loss import document_losses, load, save
+from rewarm.evaluation.loss import load, save
 from rewarm.models.load import weights_hash
 from rewarm.river.directory import RunDirectory
 from rewarm.river.facts import ask, is_asked
+from rewarm.river.heads import losses_of, measure_of
 from rewarm.river.inputs import Inputs
+from rewarm.river.pairs import has_judged, judge
 from rewarm.training.machine import on_device
 from rewarm.types import Tell, silent
 
@@ -36,7 +38,8 @@ def score(
         file = folder / f"{corpus}.npz"
         if not file.is_file():
             store = inputs.stores[corpus]
-            kept = kept_file(model, weights, store, documents, inputs.plan.seq_len) if weights else None
+            measure = measure_of(inputs.plan)
+            kept = kept_file(model, weights, store, documents, inputs.plan.seq_len, measure) if weights else None
             losses = _kept(kept, inputs, corpus) if kept is not None and kept.is_file() else None
             if losses is None:
                 losses = _computed(model, inputs, corpus, f"score {folder.name} on {corpus}", tell)
@@ -56,14 +59,16 @@ def score_finished(inputs: Inputs, run: RunDirectory, legs: Sequence[str], tell:
     for leg in (leg for leg in legs if leg in finished):
         folder = run.evaluations / leg
         missing = [corpus for corpus in inputs.watch_documents if not (folder / f"{corpus}.npz").is_file()]
+        missing += [corpus for corpus in inputs.watch_pairs if not has_judged(run, leg, [corpus])]
         missing += [f"probes {name}" for name in inputs.probes if not is_asked(run, leg, [name])]
         if missing:
             fault = "its folder is gone"
             if run.model(leg).is_dir():
-                model = on_device(load_with_adapters(str(run.model(leg))))
+                model = on_device(load_with_adapters(str(run.model(leg)), head=inputs.plan.head))
                 if weights_hash(model) == finished[leg]["weights_sha256"]:
                     score(model, inputs, folder, tell, finished[leg]["weights_sha256"])
                     ask(model, inputs, run, leg, tell, finished[leg]["weights_sha256"])
+                    judge(model, inputs, run, leg, tell)
                     continue
                 fault = "its weights are not those that the stage ended with"
             text = f"{leg} could not be scored on {', '.join(missing)}: {fault}"
@@ -88,7 +93,7 @@ def _computed(model: PreTrainedModel, inputs: Inputs, corpus: str, label: str, t
         done += tokens
         tell(label, min(done, total), total, "tokens")
 
-    losses = document_losses(model, store, documents, inputs.plan.seq_len, done=count)
+    losses = losses_of(inputs.plan, inputs.tokenizer, model, store, documents, count)
     tell(label, total, total, "tokens")
     return losses
 

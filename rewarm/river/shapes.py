@@ -6,6 +6,7 @@ import copy
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
@@ -17,20 +18,23 @@ from rewarm.river.legs import BASE, LegPlan, trained_before
 from rewarm.types import UserError
 
 
-def base_shape(name: str, revision: str | None = None) -> PreTrainedModel:
-    """A base without its weights (on the meta device), from its configuration.
+def base_shape(
+    name: str, revision: str | None = None, kind: Any = AutoModelForCausalLM, words: str = "causal language model"
+) -> PreTrainedModel:
+    """A base without its weights (on the meta device), from its configuration; `kind` is one of transformers' Auto
+    classes, said in `words`.
 
-    UserError when it is no causal language model, or a folder whose weights are missing or cut short.
+    UserError when it is no such model, or a folder whose weights are missing or cut short.
     """
     if Path(name).is_dir():
         _check_weights(Path(name))
     try:
         config = AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=False)
         with torch.device("meta"):
-            return AutoModelForCausalLM.from_config(config, trust_remote_code=False)  # type: ignore[no-any-return]
+            return kind.from_config(config, trust_remote_code=False)  # type: ignore[no-any-return]
     # RuntimeError: a size that no tensor can have.
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, StrictDataclassError) as error:
-        raise UserError(f"base '{name}' is no causal language model that could be read: {error}") from error
+        raise UserError(f"base '{name}' is no {words} that could be read: {error}") from error
 
 
 def _check_weights(folder: Path) -> None:

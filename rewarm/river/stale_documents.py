@@ -26,7 +26,7 @@ from rewarm.tokens.hashing import Indices, text_hash
 from rewarm.tokens.prepare import alone_in, file_sizes
 from rewarm.tokens.shards import Store
 from rewarm.tokens.tokenizer import TextTokenizer
-from rewarm.types import BadRows, Tell, UserError
+from rewarm.types import BadRows, Document, Tell, UserError
 
 PART_BYTES = 500_000_000
 """Text of one part: what a stopped search may have to read again."""
@@ -86,19 +86,27 @@ class Text:
 
     def documents(self) -> Iterator[tuple[str, str]]:
         """Title and text of each document of the store, in its order; UserError when a text is not the prepared one."""
+        for document in self.read(("title",)):
+            yield str(document.meta.get("title", "")), document.text
+
+    def read(self, fields: Sequence[str] = ()) -> Iterator[Document]:
+        """Each document of the store, in its order, with some more fields of its row where the corpus has them.
+
+        UserError when a text is not the prepared one.
+        """
         if self.corpus is None:
             for number in range(self.store.documents):
-                yield "", self.tokenizer.decode(self.store.ids(number).tolist())
+                yield Document(str(number), self.tokenizer.decode(self.store.ids(number).tolist()), self.name)
             return
         corpus = self.corpus
         if isinstance(corpus, FieldCorpus):
-            corpus = corpus.model_copy(update={"keep_fields": (*corpus.keep_fields, "title")})
+            corpus = corpus.model_copy(update={"keep_fields": (*corpus.keep_fields, *fields)})
         number = 0
         for document in corpus.read(BadRows()):
             if number == self.store.documents or text_hash(document.text) != int(self.store.hashes[number]):
                 break
             number += 1
-            yield str(document.meta.get("title", "")), document.text
+            yield document
         else:
             if number == self.store.documents:
                 return

@@ -25,11 +25,11 @@ def base_model(plan: Plan, inputs: Inputs, run: RunDirectory) -> PreTrainedModel
     """The untouched base, checked against the tokenizer and the row length. A base from scratch is saved once."""
     if isinstance(plan.base, Scratch):
         if not run.base.is_dir():
-            made = make_model(plan.base.config, inputs.tokenizer, plan.seed)
+            made = make_model(plan.base.config, inputs.tokenizer, plan.seed, plan.head)
             save_model(made, run.tokenizer, run.base)
-        model = load_with_adapters(str(run.base))
+        model = load_with_adapters(str(run.base), head=plan.head)
     else:
-        model = load_with_adapters(plan.base, plan.revision)
+        model = load_with_adapters(plan.base, plan.revision, plan.head)
     check_vocabulary(model, inputs.tokenizer)
     check_length(model, plan.seq_len)
     return on_device(model)
@@ -47,7 +47,7 @@ def start_model(inputs: Inputs, run: RunDirectory, planned: Sequence[LegPlan], l
     if origin == BASE:
         model = base_model(inputs.plan, inputs, run)
     else:
-        model = load_with_adapters(str(run.model(origin)))
+        model = load_with_adapters(str(run.model(origin)), head=inputs.plan.head)
         if weights_hash(model) != run.finished()[origin]["weights_sha256"]:
             raise UserError(
                 f"the weights in '{run.model(origin)}' are not those that {origin} ended with, so {leg.name} cannot "

@@ -13,8 +13,7 @@ import numpy as np
 
 from rewarm.corpora import Corpus
 from rewarm.plan import Plan
-from rewarm.river.directory import RunDirectory
-from rewarm.river.inputs import BEGUN, used_corpora
+from rewarm.river.directory import BEGUN, RunDirectory
 from rewarm.tokens.prepare import store_folder
 from rewarm.tokens.tokenizer import TextTokenizer
 from rewarm.training import journal
@@ -120,7 +119,7 @@ def _before_the_first_leg(run: RunDirectory, plan: Plan) -> str:
         return "no text is prepared"
     tokenizer = TextTokenizer(run.tokenizer)
     prepared = RunDirectory.of(plan, run.root).prepared
-    names = used_corpora(plan)
+    names = plan.used_corpora()
     count = sum(_is_prepared(plan, name, tokenizer, prepared) for name in names)
     return f"{count} of {len(names)} corpora are prepared, no leg has begun"
 

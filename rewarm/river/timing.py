@@ -7,12 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import PreTrainedModel
 
-from rewarm.objectives.causal import Objective
+from rewarm.models.load import HEADS
+from rewarm.objectives import Loss
+from rewarm.objectives.masked_loss import MaskedLoss
+from rewarm.objectives.packed_loss import PackedLoss
 from rewarm.plan import Plan
 from rewarm.river.costs import Work
 from rewarm.river.legs import LegPlan
+from rewarm.tokens.packing import NO_TARGET
 from rewarm.training import activations
 from rewarm.training.machine import (
     choose_precision,
@@ -97,7 +101,7 @@ def pace(work: Work) -> Pace:
         return Pace(token, 0.0, f"from FLOPs, at an assumed {share} of this machine's rate of matrix products")
     most = min(passes.micro_batch_tokens, max(FEWEST_TOKENS, int(TIMED_SECONDS / token)))
     rows, length = max(1, most // plan.seq_len), min(most, plan.seq_len)
-    made = on_device(AutoModelForCausalLM.from_config(work.model.config, dtype=torch.float32))
+    made = on_device(HEADS[plan.head][0].from_config(work.model.config, dtype=torch.float32))
     if passes.checkpointed:
         activations.checkpoint_layers(made)
     return _timed(plan, made, (rows, length), precision)
@@ -108,8 +112,10 @@ def _timed(plan: Plan, model: PreTrainedModel, shape: tuple[int, int], precision
     vocabulary = int(model.get_input_embeddings().weight.shape[0])  # type: ignore[index]
     tokens_BT = (torch.arange(rows * length) % vocabulary).view(rows, length)
     positions_BT = torch.arange(length).repeat(rows, 1)
-    batch = Batch(tokens_BT, tokens_BT, positions_BT, rows * length)
-    objective = Objective(model)
+    is_masked = plan.head == "masked"
+    targets_BT = torch.where(positions_BT % 7 == 0, tokens_BT, NO_TARGET) if is_masked else tokens_BT
+    batch = Batch(tokens_BT, targets_BT, positions_BT, int((targets_BT != NO_TARGET).sum()))
+    objective: Loss = MaskedLoss(model) if is_masked else PackedLoss(model)
     options = AdamWOptions(plan.weight_decay, plan.adam_betas, plan.adam_epsilon, plan.max_grad_norm)
     optimizer = Optimizer(model, options)
     model.train()

@@ -4,31 +4,31 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from transformers import PreTrainedModel
 
-from rewarm.mixtures import Mixture
-from rewarm.mixtures.draw import draw
 from rewarm.models.load import (
     save_model,
     weights_hash,
 )
+from rewarm.objectives import Rows
 from rewarm.plan import Plan
-from rewarm.river import holding, stale
+from rewarm.river import chat, holding, stage_selection, stale
 from rewarm.river.directory import RunDirectory
 from rewarm.river.facts import ask
 from rewarm.river.inputs import Inputs
-from rewarm.river.legs import BASE, LegPlan, goes_on, last_rates, past
+from rewarm.river.leg_rows import leg_rows, objective_of
+from rewarm.river.legs import LegPlan, goes_on, last_rates, past
 from rewarm.river.own_text import add_samples
+from rewarm.river.pairs import judge
 from rewarm.river.scores import score, totals
 from rewarm.river.starts import merge, start_model
+from rewarm.river.suites import ask_suites
 from rewarm.schedules import Schedule
 from rewarm.tokens.hashing import seed_of
-from rewarm.tokens.loader import Source, StageRows
 from rewarm.training import activations, checkpoint
 from rewarm.training.activations import Passes
 from rewarm.training.journal import Journal
@@ -89,6 +89,7 @@ def _train_leg(
     add_samples(inputs, run, leg, model, hooks.tell_or_stop)
     stale.find(inputs, run, [leg], hooks.tell_or_stop)
     stale.record(inputs, run, leg)
+    stage_selection.select(inputs, run, leg, model, hooks.tell_or_stop)
     for method in holding.methods(leg).values():
         method.select(model)
     optimizer = Optimizer(
@@ -97,7 +98,8 @@ def _train_leg(
     _inherit(run, planned, leg, optimizer)
     place = holding.Place.of(inputs, run, planned, leg)
     keepers = holding.begin(place, model, hooks.tell_or_stop)
-    rows = _rows(inputs, run, leg, passes)
+    rows = leg_rows(inputs, run, planned, leg, passes, model, hooks.tell_or_stop)
+    _tell_of(run, leg, rows)
     loop_leg = _loop_leg(inputs, run, leg, rows, last_rate, passes)
     due, tell = _due(inputs, run, leg, hooks), _progress(run, leg, hooks)
     outcome = train(model, optimizer, loop_leg, due, hooks.stop, tell, keepers)
@@ -113,22 +115,25 @@ def _train_leg(
     _finish(inputs, run, leg, rows, model, hooks)
 
 
-def _finish(
-    inputs: Inputs, run: RunDirectory, leg: LegPlan, rows: StageRows, model: PreTrainedModel, hooks: Hooks
-) -> None:
+def _finish(inputs: Inputs, run: RunDirectory, leg: LegPlan, rows: Rows, model: PreTrainedModel, hooks: Hooks) -> None:
     tokens = leg.tokens(inputs.plan.batch_tokens)
     facts = {"leg": leg.name, "stage": leg.stage, "start": leg.start, "steps": leg.steps, "tokens": tokens}
-    save_model(model, run.tokenizer, run.model(leg.name), json.dumps(facts))
+    conversations = chat.taught(inputs.plan, run, leg, inputs.tokenizer)
+    template = None if conversations is None else chat.make_ready(model, conversations)
+    save_model(model, run.tokenizer, run.model(leg.name), json.dumps(facts), template)
     weights = weights_hash(model)
     score(model, inputs, run.evaluations / leg.name, hooks.tell_or_stop, weights)
     ask(model, inputs, run, leg.name, hooks.tell_or_stop, weights)
-    counts = rows.counts_before(leg.steps)
+    judge(model, inputs, run, leg.name, hooks.tell_or_stop)
+    ask_suites(model, inputs, run, leg.name, hooks.tell_or_stop, weights)
+    counts, learned = rows.counts_before(leg.steps), chat.learned(rows)
     run.record(
         "leg finished",
         **facts,
         seconds=seconds_of(run.training(leg.name)),
         rows={corpus: int(count) for corpus, count in zip(leg.shares, counts, strict=True)},
         trainable={source.name: source.stream.tokens for source in rows.sources},
+        **({"learned": learned} if learned else {}),
         weights_sha256=weights,
     )
 
@@ -167,6 +172,15 @@ def _passes(plan: Plan, run: RunDirectory, leg: LegPlan, model: PreTrainedModel)
     return passes
 
 
+def _tell_of(run: RunDirectory, leg: LegPlan, rows: Rows) -> None:
+    """Records what the objective has to say of the leg's rows, once."""
+    told = {entry["text"] for entry in run.ledger() if entry["event"] == "note"}
+    for note in objective_of(leg).notes(rows):
+        text = f"{leg.name}: {note}"
+        if text not in told:
+            run.record("note", leg=leg.name, text=text)
+
+
 def _inherit(run: RunDirectory, planned: list[LegPlan], leg: LegPlan, optimizer: Optimizer) -> None:
     """Takes over optimizer state where the plan says so; the base has none, and a new adapter has none to take over."""
     before = goes_on(planned, leg)
@@ -176,31 +190,7 @@ def _inherit(run: RunDirectory, planned: list[LegPlan], leg: LegPlan, optimizer:
         checkpoint.inherit(run.training(before.name) / f"checkpoint-{last}", optimizer, policy)
 
 
-def _rows(inputs: Inputs, run: RunDirectory, leg: LegPlan, passes: Passes) -> StageRows:
-    """The leg's rows. A corpus goes on where the legs on the path before this one left it."""
-    plan = inputs.plan
-    per_step = plan.batch_tokens // plan.seq_len
-    assert isinstance(leg.mixture, Mixture)
-    drawn = draw(leg.mixture, leg.shares, leg.steps, per_step, seed_of(plan.seed, leg.name))
-    used = _rows_used(run, leg)
-    sources = [Source(name, inputs.stream(name, leg.stage), used.get(name, 0)) for name in leg.shares]
-    return StageRows(sources, drawn, plan.seq_len, min(per_step, passes.micro_batch_tokens // plan.seq_len))
-
-
-def _rows_used(run: RunDirectory, leg: LegPlan) -> Counter[str]:
-    """Rows of each corpus on the path from the base to this leg, as the ledger counted them."""
-    finished = run.finished()
-    used: Counter[str] = Counter()
-    start = leg.start
-    while start != BASE:
-        used.update(finished[start]["rows"])
-        start = finished[start]["start"]
-    return used
-
-
-def _loop_leg(
-    inputs: Inputs, run: RunDirectory, leg: LegPlan, rows: StageRows, last_rate: float, passes: Passes
-) -> Leg:
+def _loop_leg(inputs: Inputs, run: RunDirectory, leg: LegPlan, rows: Rows, last_rate: float, passes: Passes) -> Leg:
     plan = inputs.plan
     assert isinstance(leg.schedule, Schedule)
     state = past(leg, last_rate)
@@ -215,6 +205,8 @@ def _loop_leg(
         "plan": [plan.seed, plan.seq_len, plan.batch_tokens, plan.precision, plan.compile],
         "adamw": [plan.weight_decay, plan.adam_betas, plan.adam_epsilon, plan.max_grad_norm],
     }
+    if (objective := objective_of(leg)).method_name() != "causal":  # legs begun before there were others keep their key
+        key["objective"] = objective.described()
     return Leg(
         name=leg.name,
         folder=run.training(leg.name),
@@ -228,8 +220,9 @@ def _loop_leg(
         log_every=max(1, min(50, leg.steps // 100)),
         save_steps=plan.save_steps or max(1, leg.steps // 10),
         save_total_limit=plan.save_total_limit,
-        compile=plan.compile,
+        compile=plan.compile if objective.compiles else False,
         checkpointed=passes.checkpointed,
+        loss=objective.loss,
     )
 
 

@@ -24,6 +24,15 @@ class Source:
     first_row: int = 0
 
 
+def learned_tokens(source: Source, rows: int, seq_len: int) -> int:
+    """Tokens that are learned among the first rows of `seq_len` tokens that a stage takes of a corpus."""
+    pieces = (one for row in range(rows) for one in source.stream.row(source.first_row + row, seq_len))
+    return sum(
+        len(one.ids[1 : one.length + 1]) if one.learned is None else int(one.learned[1 : one.length + 1].sum())
+        for one in pieces
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class StageRows:
     """Every row of a stage: `source_SR[s, r]` names the source of row r of step s; S steps, R rows, C sources."""
@@ -37,6 +46,11 @@ class StageRows:
     def steps(self) -> int:
         """Optimizer steps of the stage."""
         return int(self.source_SR.shape[0])
+
+    @property
+    def step_tokens(self) -> int:
+        """Tokens of a step."""
+        return int(self.source_SR.shape[1]) * self.seq_len
 
     def counts_before(self, step: int) -> NDArray[np.int64]:
         """Rows drawn from each source (C,) before `step`."""

@@ -80,10 +80,20 @@ def training_documents(store: Store, chosen: NDArray[np.bool_], watched: NDArray
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A run of tokens of one document inside a row: `ids` has one more token than `length` unless the document ends."""
+    """A run of tokens of one document inside a row: `ids` has one more token than `length` unless the document ends.
+
+    `learned` says which of the ids are targets; None: all of them.
+    """
 
     ids: NDArray[Any]
     length: int
+    learned: NDArray[np.bool_] | None = None
+
+    @classmethod
+    def of(cls, store: Store, document: int, start: int, length: int) -> Segment:
+        """So many tokens of a document of a store, from token `start` on."""
+        part = (document, start, start + length + 1)
+        return cls(store.ids(*part), length, store.learned(*part))
 
 
 def _apart(hashes: Words) -> Words:
@@ -178,7 +188,7 @@ class DocumentStream:
         while remaining:
             document, inside, whole = self._find(*divmod(position, self.tokens))
             take = min(remaining, whole - inside)
-            segments.append(Segment(self.store.ids(document, inside, inside + take + 1), take))
+            segments.append(Segment.of(self.store, document, inside, take))
             position += take
             remaining -= take
         return segments

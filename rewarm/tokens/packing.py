@@ -31,6 +31,8 @@ def pack(rows: Sequence[Sequence[Segment]], length: int, sources: Sequence[int] 
             end = at + segment.length
             tokens_BT[row, at:end] = segment.ids[: segment.length]
             targets = segment.ids[1 : segment.length + 1]
+            if segment.learned is not None:
+                targets = np.where(segment.learned[1 : segment.length + 1], targets.astype(np.int64), NO_TARGET)
             targets_BT[row, at : at + len(targets)] = targets
             positions_BT[row, at:end] = np.arange(segment.length)
             at = end
@@ -45,8 +47,7 @@ def pack(rows: Sequence[Sequence[Segment]], length: int, sources: Sequence[int] 
 
 
 def windows(store: Store, document: int, length: int) -> list[Segment]:
-    """A document cut into windows of at most `length` tokens; each token but the first is a target exactly once."""
-    ids = store.ids(document)
-    return [
-        Segment(ids[start : start + length + 1], min(length, len(ids) - start)) for start in range(0, len(ids), length)
-    ]
+    """A document cut into windows of at most `length` tokens; each token but the first is in one window a target, if it
+    is learned."""
+    whole = len(store.ids(document))
+    return [Segment.of(store, document, start, min(length, whole - start)) for start in range(0, whole, length)]

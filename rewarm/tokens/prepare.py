@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 
 from rewarm.corpora import Corpus
 from rewarm.corpora.faults import check_budget
+from rewarm.tokens.chat import ChatEncoder, encoder_of
 from rewarm.tokens.hashing import Words, text_hash, text_hashes
-from rewarm.tokens.shards import FORMAT, Store, StoreWriter
+from rewarm.tokens.shards import FORMAT, Learned, Store, StoreWriter
 from rewarm.tokens.tokenizer import TextTokenizer
 from rewarm.types import BadRows, Document, StorageError, Tell, UserError, silent
 
@@ -30,7 +31,7 @@ BLOCK_CHARACTERS = 1_000_000
 ENCODERS = 2
 """Blocks encoded at a time: while the ids of one are copied, on one core, the other keeps the rest of them busy."""
 
-Encoded = tuple[NDArray[Any], NDArray[np.int64], NDArray[np.int64], Words, Words]
+Encoded = tuple[NDArray[Any], NDArray[np.int64], NDArray[np.int64], Words, Words, Learned | None]
 
 
 def fingerprint(corpus: Corpus) -> list[dict[str, Any]]:
@@ -49,7 +50,9 @@ def file_sizes(corpus: Corpus) -> list[int]:
 def store_folder(name: str, corpus: Corpus, tokenizer: TextTokenizer, root: Path) -> Path:
     """Where the store of this corpus, as its files and this tokenizer are now, belongs."""
     options = {key: value for key, value in corpus.described().items() if key != "holdout"}
-    key = json.dumps([FORMAT, options, fingerprint(corpus), tokenizer.hash], sort_keys=True)
+    chat = encoder_of(corpus, tokenizer)
+    more = [] if chat is None else chat.key
+    key = json.dumps([FORMAT, options, fingerprint(corpus), tokenizer.hash, *more], sort_keys=True)
     return root / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
 
 
@@ -81,13 +84,13 @@ def alone_in(root: Path) -> Iterator[None]:
 
 
 def _write(name: str, corpus: Corpus, tokenizer: TextTokenizer, folder: Path, bad_limit: float, tell: Tell) -> None:
-    bad = BadRows()
+    bad, chat = BadRows(), encoder_of(corpus, tokenizer)
     with StoreWriter(folder, tokenizer.dtype) as writer, ThreadPoolExecutor(ENCODERS) as pool:
         pending: deque[Future[Encoded]] = deque()
         grouped = corpus.holdout_by is None
         for block in _blocks(corpus.read(bad)):
             grouped = grouped or any(corpus.holdout_by in document.meta for document in block)
-            pending.append(pool.submit(_encode, block, corpus.holdout_by, tokenizer))
+            pending.append(pool.submit(_encode, block, corpus.holdout_by, tokenizer, chat))
             if len(pending) > ENCODERS:
                 writer.add_flat(*pending.popleft().result())
                 tell(f"tokenise {name}", writer.tokens, None, "tokens")
@@ -134,8 +137,16 @@ def group_key(document: Document, group_field: str | None) -> int:
     return text_hash(document.text)
 
 
-def _encode(block: list[Document], group_field: str | None, tokenizer: TextTokenizer) -> Encoded:
+def _encode(
+    block: list[Document], group_field: str | None, tokenizer: TextTokenizer, chat: ChatEncoder | None
+) -> Encoded:
     texts = [document.text for document in block]
     hashes, sizes = text_hashes(texts)
     groups = hashes if group_field is None else np.array([group_key(one, group_field) for one in block], np.uint64)
-    return *tokenizer.encode_flat(texts), sizes, hashes, groups
+    ids, lengths, learned = (*tokenizer.encode_flat(texts), None) if chat is None else chat.encode_flat(block)
+    return ids, lengths, sizes, hashes, groups, learned
+
+
+def count_tokens(corpus: Corpus, documents: list[Document], tokenizer: TextTokenizer) -> int:
+    """Tokens that documents of a corpus would have."""
+    return len(_encode(documents, None, tokenizer, encoder_of(corpus, tokenizer))[0])

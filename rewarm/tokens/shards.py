@@ -3,7 +3,9 @@
 A store is a folder. `tokens-NNNNN.bin` hold the documents' ids end to end (a document never spans two shards);
 `offsets.bin` (D+1 uint64) says where each document starts in the whole; `bytes.bin` (D uint32), `hashes.bin` and
 `groups.bin` (D uint64) give each document's UTF-8 size, text hash and held-out key; `repeated.bin` (int64) numbers the
-documents whose text occurs more than once. The folder appears under its name only when complete.
+documents whose text occurs more than once. A corpus of which only some tokens are learned has `learned-NNNNN.bin` too,
+one byte for each token of its shard; then `bytes.bin` counts what is learned. The folder appears under its name only
+when complete.
 """
 
 from __future__ import annotations
@@ -28,11 +30,16 @@ from rewarm.types import StorageError, UserError
 SHARD_TOKENS = 1 << 28
 FORMAT = 1
 REPEATED = "repeated.bin"
+Learned = tuple[NDArray[np.bool_], NDArray[np.int64]]
+"""Which ids of some documents, end to end, are learned (N,), and the UTF-8 bytes of that text of each (D,)."""
 _COLUMNS = {"offsets": np.uint64, "bytes": np.uint32, "hashes": np.uint64, "groups": np.uint64}
 
 
 class StoreWriter:
-    """Writes a store into `folder`.partial; leaving the `with` block without an error publishes it as `folder`."""
+    """Writes a store into `folder`.partial; leaving the `with` block without an error publishes it as `folder`.
+
+    Either all documents of a store say what of them is learned, or none does.
+    """
 
     def __init__(self, folder: Path, dtype: np.dtype[Any], shard_tokens: int = SHARD_TOKENS) -> None:
         self.folder = folder
@@ -42,6 +49,7 @@ class StoreWriter:
         self.documents = 0
         self.tokens = 0
         self.text_bytes = 0
+        self.learned = 0
         self.manifest: dict[str, Any] = {}
         self._shards: list[dict[str, Any]] = []
 
@@ -60,6 +68,7 @@ class StoreWriter:
         name = f"tokens-{len(self._shards):05d}.bin"
         self._shard: BinaryIO = (self.partial / name).open("wb")
         self._digest = hashlib.blake2b(digest_size=16)
+        self._mask: BinaryIO | None = None
         self._shards.append({"file": name, "tokens": 0})
 
     def add(
@@ -68,19 +77,21 @@ class StoreWriter:
         """Appends documents: their ids, UTF-8 sizes, text hashes and held-out keys."""
         lengths = np.array([len(document) for document in ids], np.int64)
         joined = np.concatenate(ids) if len(ids) else np.zeros(0, self.dtype)
-        words = (np.array(column, np.uint64) for column in (hashes, groups))
-        self.add_flat(joined, lengths, np.array(sizes, np.int64), *words)
+        words = np.array(hashes, np.uint64), np.array(groups, np.uint64)
+        self.add_flat(joined, lengths, np.array(sizes, np.int64), words[0], words[1])
 
     def add_flat(
-        self, ids: NDArray[Any], lengths: NDArray[np.int64], sizes: NDArray[np.int64], hashes: Words, groups: Words
-    ) -> None:
+        self, ids: NDArray[Any], lengths: NDArray[np.int64], sizes: NDArray[np.int64], hashes: Words, groups: Words,
+        learned: Learned | None = None,
+    ) -> None:  # fmt: skip
         """Appends D documents whose ids (N,) stand end to end: the number of ids of each and its columns, all (D,)."""
         ends = np.cumsum(lengths)
+        mask = None if learned is None else learned[0].astype(np.uint8)
         try:
-            self._write_ids(ids.astype(self.dtype, copy=False), ends)
+            self._write_ids(ids.astype(self.dtype, copy=False), ends, mask)
             for name, column in (
                 ("offsets", self.tokens + ends),
-                ("bytes", sizes),
+                ("bytes", sizes if learned is None else learned[1]),
                 ("hashes", hashes),
                 ("groups", groups),
             ):
@@ -90,8 +101,9 @@ class StoreWriter:
         self.documents += len(lengths)
         self.tokens += len(ids)
         self.text_bytes += int(sizes.sum())
+        self.learned += 0 if mask is None else int(mask.sum())
 
-    def _write_ids(self, ids: NDArray[Any], ends: NDArray[np.int64]) -> None:
+    def _write_ids(self, ids: NDArray[Any], ends: NDArray[np.int64], mask: NDArray[np.uint8] | None) -> None:
         """Writes whole documents into the open shard while it has room for them, then into the next."""
         document = start = 0
         while document < len(ends):
@@ -107,11 +119,24 @@ class StoreWriter:
             self._shard.write(data)
             self._digest.update(data)
             self._shards[-1]["tokens"] += len(data)
+            if mask is not None:
+                self._write_mask(mask[start : int(ends[fitting - 1])].data)
             document, start = fitting, int(ends[fitting - 1])
+
+    def _write_mask(self, data: memoryview) -> None:
+        if self._mask is None:
+            name = f"learned-{len(self._shards) - 1:05d}.bin"
+            self._mask, self._mask_digest = (self.partial / name).open("wb"), hashlib.blake2b(digest_size=16)
+            self._shards[-1]["learned"] = name
+        self._mask.write(data)
+        self._mask_digest.update(data)
 
     def _close_shard(self) -> None:
         _close(self._shard)
         self._shards[-1]["blake2b"] = self._digest.hexdigest()
+        if self._mask is not None:
+            _close(self._mask)
+            self._shards[-1]["learned_blake2b"] = self._mask_digest.hexdigest()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -122,9 +147,10 @@ class StoreWriter:
         except OSError as fault:
             raise StorageError(f"could not write tokens to '{self.folder}': {fault}") from fault
         finally:
-            for file in (self._shard, *self._files.values()):
+            for file in (self._shard, self._mask, *self._files.values()):
                 with suppress(OSError):  # what was buffered may fail once more; the first failure is the one to tell
-                    file.close()
+                    if file is not None:
+                        file.close()
             shutil.rmtree(self.partial, ignore_errors=True)
 
     def _publish(self) -> None:
@@ -140,6 +166,8 @@ class StoreWriter:
             "repeated": write_repeated(self.partial),
             "shards": self._shards,
         }
+        if "learned" in self._shards[0]:
+            self.manifest["learned"] = self.learned
         (self.partial / "manifest.json").write_text(json.dumps(self.manifest, indent=1), encoding="utf-8")
         shutil.rmtree(self.folder, ignore_errors=True)
         os.replace(self.partial, self.folder)
@@ -196,7 +224,17 @@ class Store:
             self._mapped(shard["file"], np.dtype(self.manifest["dtype"]), size)
             for shard, size in zip(self.manifest["shards"], sizes, strict=True)
         ]
+        self._masks = [
+            self._mapped(shard["learned"], np.dtype(np.bool_), size) if "learned" in shard else np.zeros(size, bool)
+            for shard, size in zip(self.manifest["shards"], sizes, strict=True)
+            if self.masked
+        ]
         self._starts = [0, *np.cumsum(sizes).tolist()]
+
+    @property
+    def masked(self) -> bool:
+        """Whether only some tokens of the documents are learned."""
+        return "learned" in self.manifest
 
     def _column(self, name: str) -> NDArray[Any]:
         return self._mapped(f"{name}.bin", np.dtype(_COLUMNS[name]), self.documents + (name == "offsets"))
@@ -233,11 +271,24 @@ class Store:
 
     @property
     def hash(self) -> str:
-        """A digest of every shard's digest: the same tokens in the same order give the same hash."""
-        return hashlib.sha256("".join(shard["blake2b"] for shard in self.manifest["shards"]).encode()).hexdigest()
+        """A digest of every shard's digest: the same tokens in the same order, learned alike, give the same hash."""
+        parts = [shard["blake2b"] + shard.get("learned_blake2b", "") for shard in self.manifest["shards"]]
+        return hashlib.sha256("".join(parts).encode()).hexdigest()
 
     def ids(self, document: int, start: int = 0, stop: int | None = None) -> NDArray[Any]:
         """Token ids `start` to `stop` of one document, without copying."""
+        shard, part = self._part(document, start, stop)
+        return self._shards[shard][part]
+
+    def learned(self, document: int, start: int = 0, stop: int | None = None) -> NDArray[np.bool_] | None:
+        """Which of these ids are learned, without copying; None where all are."""
+        if not self._masks:
+            return None
+        shard, part = self._part(document, start, stop)
+        return self._masks[shard][part]
+
+    def _part(self, document: int, start: int, stop: int | None) -> tuple[int, slice]:
+        """The shard that holds a document, and where in it some of its tokens stand."""
         first = int(self.offsets[document])
         end = int(self.offsets[document + 1])
         # The last shard may be empty, and so may a document after its end.
@@ -245,4 +296,4 @@ class Store:
         base = first - self._starts[shard]
         length = end - first
         stop = length if stop is None else min(stop, length)
-        return self._shards[shard][base + start : base + stop]
+        return shard, slice(base + start, base + stop)

@@ -9,6 +9,7 @@ import hashlib
 import json
 from array import array
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +20,39 @@ from rewarm.types import UserError
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
+    from transformers import PreTrainedTokenizerFast
 
 MAX_CHARACTERS = 500_000
 """Longer texts are tokenised in pieces cut at white space: the encoder's cost and memory grow faster than linearly.
 A tokenizer that puts a blank of its own before every piece (SentencePiece does) takes them whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChatNames:
+    """What a tokenizer's folder says of conversations: its chat template, if it has one, the tokens that templates may
+    name (`eos_token`: its text), and every special token's id by its text."""
+
+    template: str | None
+    named: dict[str, str]
+    special: dict[str, int]
+
+    @classmethod
+    def read(cls, folder: Path, tokenizer: Tokenizer) -> ChatNames:
+        """From the folder's files. Of several templates it is the default one."""
+        config = folder / "tokenizer_config.json"
+        values: dict[str, Any] = json.loads(config.read_text(encoding="utf-8")) if config.is_file() else {}
+        file = folder / "chat_template.jinja"
+        template = file.read_text(encoding="utf-8") if file.is_file() else values.get("chat_template")
+        if isinstance(template, list):
+            template = next((one["template"] for one in template if one.get("name") == "default"), None)
+        named = {}
+        for key in ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"):
+            token = values.get(key)
+            name = token.get("content") if isinstance(token, dict) else token
+            if isinstance(name, str):
+                named[key] = name
+        added = tokenizer.get_added_tokens_decoder()
+        return cls(template, named, {token.content: number for number, token in added.items() if token.special})
 
 
 class TextTokenizer:
@@ -49,13 +79,15 @@ class TextTokenizer:
         self.vocab_size = max(self._tokenizer.get_vocab(with_added_tokens=True).values()) + 1
         self.dtype = np.dtype(np.uint16 if self.vocab_size <= 2**16 else np.uint32)
         self.hash = hashlib.sha256(file.read_bytes() + str((self.eos_id, self.prefix)).encode()).hexdigest()
+        self.chat = ChatNames.read(folder, self._tokenizer)
+        self._control: Tokenizer | None = None
 
     def _end_of_text(self, folder: Path) -> int:
         config = folder / "tokenizer_config.json"
         values: dict[str, Any] = json.loads(config.read_text(encoding="utf-8")) if config.is_file() else {}
         token = values.get("eos_token")
         name = token.get("content") if isinstance(token, dict) else token
-        found = self._tokenizer.token_to_id(name) if isinstance(name, str) else None
+        found = self._tokenizer.token_to_id(name) if isinstance(name, str) else self._closing()
         if found is None:
             raise UserError(
                 f"the tokenizer in '{folder}' names no end-of-text token (eos_token: {token!r}): documents could not "
@@ -63,12 +95,36 @@ class TextTokenizer:
             )
         return int(found)
 
+    def _closing(self) -> int | None:
+        """The token that the tokenizer itself puts behind a text, such as BERT's [SEP]."""
+        bare = self._ids("a")
+        behind = self._tokenizer.encode("a", add_special_tokens=True).ids[-1:]
+        return behind[0] if behind != bare[-1:] else None
+
     def _beginning(self) -> tuple[int, ...]:
         """Ids the tokenizer itself puts before a text: () or (BOS,)."""
         bare = self._ids("a")
         full = self._tokenizer.encode("a", add_special_tokens=True).ids
         start = full[: len(full) - len(bare)] if full[-len(bare) :] == bare else full[: full.index(bare[0])]
         return tuple(start)
+
+    def _named(self, name: str) -> int | None:
+        return self._tokenizer.token_to_id(self.chat.named[name]) if name in self.chat.named else None
+
+    @property
+    def mask_id(self) -> int | None:
+        """The token that stands for a hidden one; None for a tokenizer that has none."""
+        return self._named("mask_token")
+
+    @property
+    def pad_id(self) -> int | None:
+        """The token that fills up rows, if it has one."""
+        return self._named("pad_token")
+
+    @property
+    def special_ids(self) -> tuple[int, ...]:
+        """Every token that is no text: what opens and closes documents, and what the tokenizer calls special."""
+        return tuple(sorted({self.eos_id, *self.prefix, *self.chat.special.values()}))
 
     def _ids(self, text: str) -> list[int]:
         return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
@@ -105,6 +161,41 @@ class TextTokenizer:
                 ends.append(len(ids))
         return np.frombuffer(ids, self.dtype), np.diff(ends, prepend=0)
 
+    def encode_rendered(self, texts: Sequence[str]) -> list[tuple[list[int], list[tuple[int, int]]]]:
+        """The ids of texts that a chat template wrote, and which characters each stands for; nothing is added.
+
+        Here the names of special tokens are those tokens.
+        """
+        if self._control is None:
+            from tokenizers import Tokenizer
+
+            made = Tokenizer.from_str(self._tokenizer.to_str())
+            made.encode_special_tokens = False
+            # It adds tokens, and takes blanks out of the places of tokens.
+            made.post_processor = None
+            self._control = made
+        return [(one.ids, one.offsets) for one in self._control.encode_batch(list(texts), add_special_tokens=False)]
+
+    def encode_spelled(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+        """As `encode_rendered` of one text in which names of special tokens are spelled out."""
+        found = self._tokenizer.encode(text, add_special_tokens=False)
+        return found.ids, found.offsets
+
+    def name_of(self, number: int) -> str:
+        """How the tokenizer writes one id."""
+        return self._tokenizer.id_to_token(number) or str(number)
+
+    def as_transformers(self) -> PreTrainedTokenizerFast:
+        """The tokenizer as transformers has it, for libraries that ask for one: names of special tokens inside a text
+        are those tokens."""
+        from tokenizers import Tokenizer
+        from transformers import PreTrainedTokenizerFast
+
+        made = Tokenizer.from_str(self._tokenizer.to_str())
+        made.encode_special_tokens = False
+        named: dict[str, Any] = dict(self.chat.named)
+        return PreTrainedTokenizerFast(tokenizer_object=made, chat_template=self.chat.template, **named)
+
     def decode(self, ids: Sequence[int]) -> str:
         """The text of some ids, special tokens left out."""
         return str(self._tokenizer.decode(list(ids), skip_special_tokens=True))
@@ -121,15 +212,18 @@ def _cut(text: str, longest: int) -> Iterable[str]:
         start = end
 
 
-def train(texts: Iterable[str], vocab_size: int, folder: Path) -> None:
-    """Trains a byte-level BPE tokenizer with BOS, EOS and padding tokens and saves it as a Hugging Face folder."""
+def train(texts: Iterable[str], vocab_size: int, folder: Path, masked: bool = False) -> None:
+    """Trains a byte-level BPE tokenizer with BOS, EOS and padding tokens and saves it as a Hugging Face folder.
+
+    That of a `masked` model has a mask token too, and closes texts with EOS by itself.
+    """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
 
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    special = ["<|bos|>", "<|eos|>", "<|pad|>"]
+    special = ["<|bos|>", "<|eos|>", "<|pad|>", *(["<|mask|>"] if masked else [])]
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,
         special_tokens=special,
@@ -137,7 +231,10 @@ def train(texts: Iterable[str], vocab_size: int, folder: Path) -> None:
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer=trainer)
-    tokenizer.post_processor = processors.TemplateProcessing(single="<|bos|> $A", special_tokens=[("<|bos|>", 0)])
+    around = "<|bos|> $A <|eos|>" if masked else "<|bos|> $A"
+    named = [(token, number) for number, token in enumerate(special[:2]) if token in around]
+    tokenizer.post_processor = processors.TemplateProcessing(single=around, special_tokens=named)
+    more = {"cls_token": special[0], "sep_token": special[1], "mask_token": special[3]} if masked else {}
     PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, bos_token=special[0], eos_token=special[1], pad_token=special[2]
+        tokenizer_object=tokenizer, bos_token=special[0], eos_token=special[1], pad_token=special[2], **more
     ).save_pretrained(folder)

@@ -150,8 +150,8 @@ def _names_documents(config: Any) -> bool:
 
 def _drops_scores(config: Any) -> bool:
     """Whether attention has dropout, for which CPUs make every score."""
-    rate = getattr(config, "attention_dropout", None) or getattr(config, "attn_pdrop", None)
-    return bool(rate) and not torch.cuda.is_available()
+    names = ("attention_dropout", "attn_pdrop", "attention_probs_dropout_prob")
+    return any(getattr(config, name, None) for name in names) and not torch.cuda.is_available()
 
 
 def room_for(model: PreTrainedModel) -> int:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from rewarm.objectives.causal import Objective
+from rewarm.objectives import Loss
 from rewarm.objectives.products import measured
 from rewarm.training.machine import flops_per_token, has_compiler, matmul_rate
 from rewarm.types import Batch, UserError
@@ -41,7 +41,7 @@ def pays(asked: Asked, model: PreTrainedModel, tokens: int, seq_len: int, precis
     return bool(tokens * flops_per_token(model, seq_len) / (REACHED * rate) >= PAYS_SECONDS)
 
 
-def try_compiling(objective: Objective, batch: Batch, precision: torch.dtype, asked: Asked, notes: list[str]) -> None:
+def try_compiling(objective: Loss, batch: Batch, precision: torch.dtype, asked: Asked, notes: list[str]) -> None:
     """Compiles the objective's passes if they then give the eager loss and gradient on `batch`; a note if they do not.
 
     Weights and random state are as before, and there are no gradients. UserError where compiling fails and the plan
@@ -73,7 +73,7 @@ def _agree(found: tuple[float, float], wanted: tuple[float, float], tolerance: f
     return bool(np.allclose(found, wanted, rtol=tolerance, atol=0.0, equal_nan=True))
 
 
-def _look(objective: Objective, batch: Batch, precision: torch.dtype) -> tuple[float, float]:
+def _look(objective: Loss, batch: Batch, precision: torch.dtype) -> tuple[float, float]:
     """Mean loss of the batch, and the norm of its gradient."""
     model = objective.model
     was_training = model.training

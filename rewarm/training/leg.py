@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from transformers import PreTrainedModel
 
+from rewarm.objectives import Loss, Rows
+from rewarm.objectives.packed_loss import PackedLoss
 from rewarm.schedules import Schedule
-from rewarm.tokens.loader import StageRows
 from rewarm.training import compiling
 from rewarm.types import StreamState
 
@@ -18,12 +21,13 @@ class Leg:
     """What one leg trains on and how: everything the loop reads. `key` guards resumption against changed inputs.
 
     `seed` starts the random numbers of dropout, so that a leg does not depend on what its process did before it.
-    `checkpointed` layers compute their activations again for the backward pass, which saves memory.
+    `checkpointed` layers compute their activations again for the backward pass, which saves memory. `loss` makes what
+    is minimised of the model.
     """
 
     name: str
     folder: Path
-    rows: StageRows
+    rows: Rows
     schedule: Schedule
     peak: float
     past: StreamState
@@ -35,3 +39,4 @@ class Leg:
     save_total_limit: int = 2
     compile: compiling.Asked = False
     checkpointed: bool = False
+    loss: Callable[[PreTrainedModel], Loss] = PackedLoss

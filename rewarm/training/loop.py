@@ -15,8 +15,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from rewarm.objectives.causal import Objective
-from rewarm.tokens.loader import StageRows
+from rewarm.objectives import Loss, Rows
 from rewarm.training import activations, checkpoint, compiling
 from rewarm.training.guard import Guard
 from rewarm.training.journal import Journal
@@ -90,7 +89,7 @@ def train(
             guard.watch(step, loss, norm)
             _update(leg, optimizer, keepers, guard, step, rate, meter.is_logged(step))
             step += 1
-            meter.add(step, loss, norm, rate, keepers)
+            meter.add(step, loss, norm, rate, keepers, objective)
             saver.check()
             for item in due:
                 if step % item.every == 0 and leg.rows.steps - step > item.every // 2:
@@ -107,12 +106,12 @@ def train(
     return outcome
 
 
-def _objective(model: PreTrainedModel, leg: Leg, step: int, notes: list[str]) -> Objective:
-    objective = Objective(model)
+def _objective(model: PreTrainedModel, leg: Leg, step: int, notes: list[str]) -> Loss:
+    objective = leg.loss(model)
     if leg.checkpointed:
         activations.checkpoint_layers(model)
     rows = leg.rows
-    tokens = rows.source_SR.size * rows.seq_len
+    tokens = rows.steps * rows.step_tokens
     if step < rows.steps and compiling.pays(leg.compile, model, tokens, rows.seq_len, leg.precision):
         compiling.try_compiling(objective, rows.batches(0)[0], leg.precision, leg.compile, notes)
     return objective
@@ -132,16 +131,17 @@ def _saved_if_too_large(optimizer: Optimizer, save: Callable[[], None] | None) -
         raise
 
 
-def _from(rows: StageRows, step: int) -> Iterator[list[Batch]]:
+def _from(rows: Rows, step: int) -> Iterator[list[Batch]]:
     return rows.iterate(step) if step < rows.steps else iter(())
 
 
-def _accumulate(objective: Objective, keepers: Keepers, batches: list[Batch], precision: torch.dtype) -> Tensor:
-    """Gradients of the mean loss over all targets of the step: sum over tokens / count, never a mean of means.
+def _accumulate(objective: Loss, keepers: Keepers, batches: list[Batch], precision: torch.dtype) -> Tensor:
+    """Gradients of the mean loss over all targets of the step: sum over them / count, never a mean of means.
 
-    What comes back is the cross-entropy alone, so that the losses of runs with and without further terms compare.
+    What comes back is the objective's loss alone, so that the losses of runs with and without further terms compare.
     """
     num_targets = sum(batch.num_targets for batch in batches)
+    objective.begin_step()
     device = objective.model.device
     total = torch.zeros((), dtype=torch.float64, device=device)
     scale = 1 / max(1, num_targets)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rewarm.objectives import Loss
 from rewarm.training.journal import Journal
 from rewarm.training.keepers import Keepers
 from rewarm.training.leg import Leg
@@ -33,11 +34,11 @@ class Meter:
         """Whether the step about to be made (counted from 0) ends a logging interval."""
         return (step + 1) % self.leg.log_every == 0 or step + 1 == self.leg.rows.steps or step < 3
 
-    def add(self, step: int, loss: Tensor, norm: Tensor, rate: float, keepers: Keepers) -> None:
+    def add(self, step: int, loss: Tensor, norm: Tensor, rate: float, keepers: Keepers, objective: Loss) -> None:
         """Notes a finished step; writes and tells the interval's mean loss when the step is logged."""
-        row_tokens = self.leg.rows.source_SR.shape[1] * self.leg.rows.seq_len
+        step_tokens = self.leg.rows.step_tokens
         self._losses.append(loss)
-        self._tokens += row_tokens
+        self._tokens += step_tokens
         if not self.is_logged(step - 1):
             return
         mean = sum(self.pending()) / len(self._losses)
@@ -45,7 +46,7 @@ class Meter:
         spent = self.seconds - self._logged_seconds
         entry: dict[str, Any] = {
             "step": step,
-            "tokens": step * row_tokens,
+            "tokens": step * step_tokens,
             "loss": mean,
             "rate": rate,
             "norm": float(norm),
@@ -53,6 +54,8 @@ class Meter:
         }
         if readings := keepers.readings():
             entry["retention"] = readings
+        if found := objective.readings():
+            entry["objective"] = found
         self.journal.write(entry)
         self.tell(step, entry)
         self._losses, self._tokens, self._logged_seconds = [], 0, self.seconds

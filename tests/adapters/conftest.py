@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from rewarm.objectives.causal import Objective
+from rewarm.objectives.packed_loss import PackedLoss
 from rewarm.types import Batch
 
 ROWS = torch.arange(3, 35).view(2, 16)
@@ -34,7 +34,7 @@ def fit() -> Callable[..., None]:
     def run(model: Any, steps: int = 3, checkpointed: bool = False) -> None:
         from rewarm.training.activations import checkpoint_layers
 
-        objective = Objective(model)
+        objective = PackedLoss(model)
         if checkpointed:
             checkpoint_layers(model)
         positions_BT = torch.arange(8).repeat(2, 2)

@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM
 from rewarm.adapters.beside import load_with_adapters
 from rewarm.methods import build, known
 from rewarm.models.load import load_model, save_model, weights_hash
-from rewarm.objectives.causal import Objective
+from rewarm.objectives.packed_loss import PackedLoss
 from rewarm.objectives.probing import probe_tokens
 
 Make = Callable[..., Any]
@@ -130,9 +130,9 @@ def test_what_it_trains_can_be_kept_and_put_back(
 
 @by_method
 def test_packed_documents_stay_apart(name: str, family: str, fitted: Make, make_tiny: Make) -> None:
-    """A trained adapter reads no other document: an Objective, which refuses a model that does, takes it as before."""
+    """A trained adapter reads no other document: an PackedLoss, which refuses a model that does, takes it as before."""
     _, model = fitted(name, family)
-    plain, own = Objective(make_tiny(family)), Objective(model)
+    plain, own = PackedLoss(make_tiny(family)), PackedLoss(model)
     assert (own.chunked, own.names_documents) == (plain.chunked, plain.names_documents)
 
 

@@ -11,7 +11,7 @@ import torch
 
 from rewarm.adapters.lora import Lora
 from rewarm.methods import build
-from rewarm.objectives.causal import Objective
+from rewarm.objectives.packed_loss import PackedLoss
 from rewarm.types import UserError
 
 Make = Callable[..., Any]
@@ -108,7 +108,7 @@ def test_embeddings_train_whole_and_tied_ones_stay_tied(
     trained = [name for name, value in model.named_parameters() if value.requires_grad and "lora_" not in name]
     assert len(trained) == own
     before = {name: model.get_parameter(name).detach().clone() for name in trained}
-    assert Objective(model).chunked
+    assert PackedLoss(model).chunked
     fit(model)
     assert not any(torch.equal(model.get_parameter(name), value) for name, value in before.items())
     tied = model.get_input_embeddings().weight is model.get_output_embeddings().weight

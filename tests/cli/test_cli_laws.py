@@ -36,7 +36,8 @@ def options(name: str) -> set[str]:
 def test_every_file_with_a_register_function_is_a_verb() -> None:
     assert set(COMMANDS) == {
         "add-stage", "check", "compare", "demo", "evaluate", "gate", "init", "merge", "methods", "prepare", "probe",
-        "recipe", "report", "run", "status", "corpus diff", "corpus probes", "corpus split",
+        "recipe", "recycle", "report", "run", "status", "corpus deduplicate", "corpus diff",
+        "corpus probes", "corpus records", "corpus select", "corpus split",
     }  # fmt: skip
 
 
@@ -47,7 +48,7 @@ def test_every_verb_answers_as_json_and_shows_tracebacks_on_request(name: str) -
 
 @by_verb
 def test_every_verb_that_writes_has_a_dry_run(name: str) -> None:
-    writes = {"add-stage", "init", "merge", "prepare", "probe", "recipe", "run", "report", "compare", "demo"}
+    writes = {"add-stage", "init", "merge", "prepare", "probe", "recipe", "recycle", "run", "report", "compare", "demo"}
     assert ("--dry-run" in options(name)) == (name in writes or name.startswith("corpus "))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import yaml
 
 NAMES = ("temporalwiki", "ckl", "tic")
+DOMAINS = ("efficient", "ecomgpt", "cossu", "recyclable", "pllama")
 
 
 def shortened(plan: Path, base: str, tokens: int, **changes: Any) -> Path:
@@ -53,7 +55,7 @@ def first(small: Any, cli: Any, base: Path) -> Path:
 def test_recipes_and_their_methods_are_listed(cli: Any) -> None:
     called = cli("recipe", "--json")
     assert called.code == 0
-    assert tuple(called.json()) == NAMES
+    assert tuple(called.json()) == NAMES + DOMAINS
     assert "k-adapter" in called.json()["temporalwiki"]["methods"]
     shown = cli("recipe").out
     assert all(method in shown for one in called.json().values() for method in one["methods"])
@@ -101,6 +103,43 @@ def test_a_small_recipe_runs_and_reports_facts(name: str, small: Any, first: Pat
         assert (counts["unchanged"] == 134) == (name == "temporalwiki")
 
 
+def test_a_small_recipe_of_a_domain_is_run_by_the_commands_it_prints(small: Any, cli: Any, base: Path) -> None:
+    folder = small("ecomgpt")
+    called = cli("recipe", "ecomgpt", "--small", "--output", folder, "--force", "--json").json()
+    commands = [shlex.split(command)[1:] for command in called["commands"]]
+    assert [found[:2] for found in commands[:2]] == [["corpus", "records"]] * 2
+    for command in commands[:2]:
+        done = cli(*command, "--quiet")
+        assert done.code == 0, done.err
+    for name in ("plan", "isolated"):
+        assert ["run", str(folder / f"{name}.yaml")] in commands
+        output_dir = Path(commands[-1][-1]).with_name(f"tiny-{name}")
+        done = cli("run", shortened(folder / f"{name}.yaml", str(base), 1024, output_dir=str(output_dir)), "--quiet")
+        assert done.code == 0, done.err
+    assert commands[-1] == ["compare", str(folder / "run"), str(folder / "isolated")]
+    compared = cli("compare", folder / "tiny-plan", folder / "tiny-isolated", "--json")
+    assert len(compared.json()["runs"]) == 2
+    # Only a document of a cluster says whose a product is.
+    report = json.loads((folder / "tiny-plan" / "report.json").read_text(encoding="utf-8"))
+    assert [one["name"] for one in report["suites"]["sets"]] == ["makers"]
+
+
+def test_a_full_plan_of_a_domain_is_written_with_its_commands(cli: Any, base: Path, tmp_path: Path) -> None:
+    for name in ("law", "task"):
+        (tmp_path / f"{name}.jsonl").write_text('{"text": "a"}\n', encoding="utf-8")
+    given = ("recipe", "efficient", "--base", base, "--corpus", tmp_path / "law.jsonl", "--output", tmp_path / "p.yaml")
+    missing = cli(*given)
+    assert (missing.code, "'efficient' with method 'ets' needs --task" in missing.err) == (3, True)
+    wrong = cli(*given, "--task", tmp_path / "task.jsonl", "--suite", "art=x.jsonl")
+    assert (wrong.code, "there is no kind 'art'" in wrong.err) == (3, True)
+    called = cli(*given, "--task", tmp_path / "task.jsonl", "--json").json()
+    assert called["compare"] is None
+    assert called["commands"][:2] == [f"rewarm {verb} {tmp_path / 'p.yaml'}" for verb in ("check", "run")]
+    select = shlex.split(called["commands"][2])
+    assert select[:3] == ["rewarm", "corpus", "select"]
+    assert select[select.index("--by") + 1] == "similarity"
+
+
 def test_a_small_recipe_writes_again_what_it_wrote(small: Any, cli: Any) -> None:
     folder = small("tic")
     before = (folder / "plan.yaml").read_bytes()
@@ -128,6 +167,7 @@ def test_a_dry_run_of_a_small_recipe_writes_nothing(cli: Any, tmp_path: Path) ->
         (("tic", "--small"), "give their folder with --output FOLDER"),
         (("tic", "--small", "--old", "x", "--output", "y"), "--old: a small recipe writes its own text"),
         (("tic", "--small", "--method", "lora", "--output", "y"), "recipe 'tic' has no method 'lora'"),
+        (("pllama", "--small", "--chat", "x", "--output", "y"), "--chat: a small recipe writes its own text"),
     ],
 )
 def test_what_is_wrong_is_said_before_any_work(arguments: tuple[str, ...], message: str, cli: Any) -> None:

@@ -10,10 +10,13 @@ import pyarrow.parquet
 import pytest
 
 from rewarm.corpora import Corpus
+from rewarm.corpora.chat import Chat
 from rewarm.corpora.code import Code
 from rewarm.corpora.hub import Hub
 from rewarm.corpora.jsonl import Jsonl
+from rewarm.corpora.paraphrased import Paraphrased
 from rewarm.corpora.parquet import Parquet
+from rewarm.corpora.preferences import Preferences
 from rewarm.corpora.text import Text
 from rewarm.corpora.wiki import Wiki
 from rewarm.kinds import corpus_options
@@ -61,6 +64,14 @@ def hub(folder: Path) -> Corpus:
     return Hub(name=str(folder))
 
 
+def preferences(folder: Path) -> Corpus:
+    for name, bad in (("b.jsonl", "broken"), ("a/b.jsonl", '{"prompt": "p", "chosen": "one", "rejected": "one "}')):
+        (folder / name).parent.mkdir(exist_ok=True)
+        row = '{"prompt": "same text", "chosen": "one", "rejected": "two"}'
+        (folder / name).write_text(f"{row}\n{bad}\n", encoding="utf-8")
+    return Preferences(path=str(folder))
+
+
 def wiki(folder: Path) -> Corpus:
     page = "<page><title>T</title><ns>0</ns><id>{}</id>{}<revision><text>{}</text></revision></page>\n"
     rows = ((1, "", "same text"), (2, "<redirect/>", "#REDIRECT [[T]]"), (1, "", "again"), (3, "", "same text"))
@@ -72,11 +83,32 @@ def wiki(folder: Path) -> Corpus:
     return Wiki(path=str(folder))
 
 
+def chat(folder: Path) -> Corpus:
+    row = b'{"prompt": "same text", "response": "same text"}\n'
+    for name in ("b.jsonl", "a/b.jsonl"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(row + b'{"prompt": "no answer"}\n\n' + row)
+    return Chat(path=str(folder))
+
+
+def paraphrased(folder: Path) -> Corpus:
+    (folder / "a.jsonl").write_bytes(b'{"text": "same text"}\nbroken\n{"text": "another"}\n')
+    rows = [
+        b'{"id": "a.jsonl:1", "paraphrases": ["text, the same", "and again"]}\n',
+        b'{"id": "b", "text": "of none"}\n',
+    ]
+    (folder / "b.jsonl").write_bytes(b"".join(rows))
+    return Paraphrased(path=str(folder / "a.jsonl"), paraphrases=str(folder / "b.jsonl"))
+
+
 SAMPLES: dict[str, Callable[[Path], Corpus]] = {
+    "chat": chat,
     "code": code,
     "hub": hub,
     "jsonl": jsonl,
+    "paraphrased": paraphrased,
     "parquet": parquet,
+    "preferences": preferences,
     "text": text,
     "wiki": wiki,
 }

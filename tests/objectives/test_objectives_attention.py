@@ -17,8 +17,8 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from rewarm.objectives.attention import NAME, _interface, can_name_documents
-from rewarm.objectives.causal import Objective
 from rewarm.objectives.documents import document_bounds
+from rewarm.objectives.packed_loss import PackedLoss
 from rewarm.tokens.order import Segment
 from rewarm.tokens.packing import pack
 from rewarm.types import Batch
@@ -39,7 +39,7 @@ def packed(*rows: list[int], seed: int = 0) -> Batch:
     return pack([[Segment(source.integers(3, 300, length), length) for length in row] for row in rows], sum(rows[0]))
 
 
-def passes(objective: Objective, batch: Batch) -> list[Tensor]:
+def passes(objective: PackedLoss, batch: Batch) -> list[Tensor]:
     """The loss and every gradient."""
     loss = objective.loss_sum(batch)
     loss.backward()
@@ -67,9 +67,9 @@ def test_families_are_given_documents(make_tiny: MakeTiny, family: str) -> None:
 def test_loss_and_gradients_are_those_of_the_models_own_attention(make_tiny: MakeTiny, family: str) -> None:
     """Documents longer and shorter than Mistral's window of 8, one row that ends in padding."""
     batch = packed([5, 30, 9, 9, 11], [40, *[1] * 24])
-    objective = Objective(make_tiny(family))
+    objective = PackedLoss(make_tiny(family))
     found = passes(objective, batch)
-    own = Objective(make_tiny(family))
+    own = PackedLoss(make_tiny(family))
     own.names_documents = False
     own.model.set_attn_implementation("eager" if family in KEEP_THEIR_OWN else "sdpa")
     assert_close(found, passes(own, batch))
@@ -122,7 +122,7 @@ def test_no_tensor_over_pairs_of_positions_is_made(make_tiny: MakeTiny) -> None:
     """2048 tokens in documents of 64, forward and backward; the model's own attention does make a mask of pairs."""
     batch = packed([64] * 32)
     pairs = 2048 * 2048
-    named, own = Objective(make_tiny("llama")), Objective(make_tiny("llama"))
+    named, own = PackedLoss(make_tiny("llama")), PackedLoss(make_tiny("llama"))
     own.names_documents = False
     assert largest_allocation(lambda: passes(named, batch)) < pairs
     assert largest_allocation(lambda: passes(own, batch)) >= pairs
@@ -161,7 +161,7 @@ def test_activations_may_be_computed_again(make_tiny: MakeTiny, name: str) -> No
     batch = packed([5, 30, 29], [64])
     found = []
     for again in (False, True):
-        objective = Objective(make_tiny(name).train())
+        objective = PackedLoss(make_tiny(name).train())
         assert objective.names_documents
         if again:
             objective.model.activation_checkpointing_enable()

@@ -23,7 +23,7 @@ def wiki_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def asked_of(wiki_folder: Path, make_base: Callable[..., Path]) -> Callable[..., Any]:
     """A function: family of a tiny base, **changes -> what a full-scale plan is asked of: two months of differences."""
-    from rewarm.recipes.published import Asked
+    from rewarm.recipes.inputs import Asked
 
     def make(family: str = "llama", **changes: Any) -> Asked:
         given = {

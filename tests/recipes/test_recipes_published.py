@@ -12,11 +12,13 @@ import pytest
 import yaml
 
 from rewarm.plan import Plan, from_values
-from rewarm.recipes.published import NAMES, compare_command, full_plan, recipe, shape_fields
+from rewarm.recipes.inputs import shape_fields
+from rewarm.recipes.published import compare_command, full_plan, recipe
 from rewarm.river.forecast import forecast
 from rewarm.river.variants import arms, parse_vary, with_controls
 from rewarm.types import UserError
 
+NAMES = ("temporalwiki", "ckl", "tic")
 FULL = [(name, method) for name in NAMES for method in recipe(name).methods]
 LINEAR = {"type": "wsd", "warmup": 0.1, "warmup_steps": None, "decay": 0.9, "shape": "linear", "floor": 0.0}
 

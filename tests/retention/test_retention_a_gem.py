@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from rewarm.methods import build
-from rewarm.objectives.causal import Objective
+from rewarm.objectives.packed_loss import PackedLoss
 from rewarm.retention import Keeper
 from rewarm.retention.a_gem import AGEM, Projection
 from rewarm.types import Batch, UserError
@@ -100,7 +100,7 @@ def test_the_reference_is_the_gradient_of_the_mean_loss_of_rows_in_turn(
     keeper = projection(AGEM(rows=3, memory=5, every=2).keeper(scene, {}))
     memory = list(scene.rows("old", 5))
     chosen: list[Batch] = [memory[3], memory[4], memory[0]]
-    loss, objective = torch.zeros(()), Objective(model)
+    loss, objective = torch.zeros(()), PackedLoss(model)
     for row in chosen:
         loss = loss + objective.loss_sum(row, 1 / sum(row.num_targets for row in chosen))
     expected = torch.autograd.grad(loss, list(model.parameters()))

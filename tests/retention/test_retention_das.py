@@ -219,6 +219,11 @@ def test_means_of_documents_by_hand() -> None:
     batch = packed([[0, 1, 0, 1, 2], [0, 1, 2, 0, 0]], [[7, -100, 7, 7, 7], [7, 7, -100, -100, -100]])
     hidden = torch.tensor([[1.0, 3.0, 4.0, 5.0, 9.0], [1.0, 2.0, 6.0, 100.0, 100.0]])[..., None]
     assert document_means(hidden, batch).flatten().tolist() == [2, 6, 3]
+    # Of a conversation only the answer has targets; it is the same document.
+    answers = batch.targets_BT.clone()
+    answers[:, 0] = -100
+    masked = Batch(batch.tokens_BT, answers, batch.positions_BT, 0)
+    assert document_means(hidden, masked).flatten().tolist() == [2, 6, 3]
 
 
 def test_the_contrast_by_hand() -> None:

@@ -13,7 +13,7 @@ import torch
 from torch.nn.functional import cross_entropy, kl_div
 
 from rewarm.models.load import weights_hash
-from rewarm.objectives.causal import Objective
+from rewarm.objectives.packed_loss import PackedLoss
 from rewarm.plan import from_values
 from rewarm.retention import Scene
 from rewarm.retention.distillation import Distillation
@@ -36,7 +36,7 @@ def passed(model: Any, scene: Scene, batch: Batch, **options: Any) -> tuple[floa
     """KL per taught token, the gradient of the term alone, and the keeper."""
     method = Distillation(**options)
     keeper = method.keeper(scene, method.measure(scene))
-    objective, found = Objective(model), {}
+    objective, found = PackedLoss(model), {}
     for terms in ((), (keeper.term(batch),)):
         model.zero_grad()
         objective.loss_sum(batch, 1 / batch.num_targets, terms).backward()
@@ -85,7 +85,7 @@ def test_in_bf16(top_k: int | None, leg: Leg, make_tiny: Make, make_scene: Make)
         keeper = method.keeper(scene, method.measure(scene))
         model.zero_grad()
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16):
-            loss = Objective(model).loss_sum(batch, 1 / batch.num_targets, (keeper.term(batch),))
+            loss = PackedLoss(model).loss_sum(batch, 1 / batch.num_targets, (keeper.term(batch),))
         loss.backward()
         found.append((float(loss.detach()), [parameter.grad for parameter in model.parameters()]))
     (exact, slopes), (rounded, rounded_slopes) = found
@@ -102,7 +102,7 @@ def test_it_acts_on_just_the_rows_it_names(
     model, batch = make_tiny("llama", seed=5), batch_of(leg)
     method = Distillation(on=on)
     term = method.keeper(make_scene(model), {}).term(batch)
-    objective, found = Objective(model), []
+    objective, found = PackedLoss(model), []
     for terms in ((), (term,)):
         embedded: list[Any] = []
         hook = model.get_input_embeddings().register_forward_hook(lambda m, i, out, kept=embedded: kept.append(out))
@@ -117,7 +117,7 @@ def test_without_labels_only_new_rows_have_a_cross_entropy(leg: Leg, make_tiny: 
     """And the divisor still counts the targets of all rows."""
     model, batch = make_tiny("llama", seed=5), batch_of(leg)
     term = Distillation(labels="new").keeper(make_scene(model), {}).term(batch)
-    loss = Objective(model).loss_sum(batch, 1 / batch.num_targets, (term,)).detach()
+    loss = PackedLoss(model).loss_sum(batch, 1 / batch.num_targets, (term,)).detach()
     logits = model(input_ids=batch.tokens_BT, position_ids=batch.positions_BT, use_cache=False).logits.detach()
     new = cross_entropy(
         logits[[0, 2, 3]].flatten(0, 1), batch.targets_BT[[0, 2, 3]].flatten(), ignore_index=NO_TARGET, reduction="sum"
@@ -134,7 +134,7 @@ def test_no_label_of_a_replayed_row_is_read(leg: Leg, make_tiny: Make, make_scen
         for shuffled in (False, True):
             model, method = make_tiny("llama"), Distillation(labels=labels, strength=3.0)
             optimizer = Optimizer(model, AdamWOptions(0.1, (0.9, 0.95), 1e-8, 1.0))
-            objective, keepers = Objective(model), Keepers({"distillation": method.keeper(make_scene(model), {})})
+            objective, keepers = PackedLoss(model), Keepers({"distillation": method.keeper(make_scene(model), {})})
             for step in range(4):
                 for batch in leg.rows.batches(step):
                     targets_BT = batch.targets_BT.clone()
@@ -188,7 +188,7 @@ def test_it_holds_what_plain_training_on_the_same_rows_loses(
         scene = make_scene(model, base=lambda: copy.deepcopy(base).requires_grad_(False))
         method = Distillation(strength=strength)
         keepers = Keepers({"distillation": method.keeper(scene, {})})
-        objective, optimizer = Objective(model), Optimizer(model, AdamWOptions(0.1, (0.9, 0.95), 1e-8, 1.0))
+        objective, optimizer = PackedLoss(model), Optimizer(model, AdamWOptions(0.1, (0.9, 0.95), 1e-8, 1.0))
         for step in range(leg.rows.steps):
             for batch in leg.rows.batches(step):
                 objective.loss_sum(batch, 1 / 60, keepers.terms(batch)).backward()

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from rewarm.objectives.causal import Objective
+from rewarm.objectives.packed_loss import PackedLoss
 from rewarm.plan import from_values
 from rewarm.retention import Keeper, Scene
 from rewarm.retention.ewc import EWC
@@ -102,7 +102,7 @@ def test_the_square_of_a_batch_gradient_is_another_quantity(make_tiny: Make, mak
         torch.cat([sample.positions_BT for sample in samples]),
         sum(sample.num_targets for sample in samples),
     )
-    loss = Objective(model).loss_sum(together, 1 / together.num_targets)
+    loss = PackedLoss(model).loss_sum(together, 1 / together.num_targets)
     wrong = sum(float((slope**2).sum()) for slope in torch.autograd.grad(loss, list(model.parameters())))
     right = sum(float(value.sum()) for value in measured_fisher(scene, samples).values())
     assert wrong < 0.5 * right

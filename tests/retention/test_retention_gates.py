@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from rewarm.objectives.causal import Objective
+from rewarm.objectives.packed_loss import PackedLoss
 from rewarm.retention import Scene, Tensors
 from rewarm.retention.gates import (
     dropout_importance,
@@ -162,7 +162,7 @@ def test_phi3_with_fused_projections_is_measured(make_scene: Make) -> None:
 def test_the_loss_is_that_of_the_objective_in_any_format(make_tiny: Make, make_scene: Make) -> None:
     model = sharp(make_tiny("llama"))
     (batch,) = make_scene(model).rows("new", 1)
-    assert float(Objective(model).loss_sum(batch, 1 / batch.num_targets).detach()) == pytest.approx(
+    assert float(PackedLoss(model).loss_sum(batch, 1 / batch.num_targets).detach()) == pytest.approx(
         float(own_loss(model)(batch).detach()), rel=1e-4
     )
     exact = text_importance(make_scene(model), find_units(model), "new", 4)

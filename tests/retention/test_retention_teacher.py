@@ -12,9 +12,9 @@ from torch.nn.functional import cross_entropy, kl_div, linear
 
 from rewarm.objectives import cross_entropy as module
 from rewarm.objectives import head_terms
-from rewarm.objectives.causal import Logits
 from rewarm.objectives.cross_entropy import LinearCrossEntropy, Workspace
 from rewarm.objectives.head_terms import LogitLosses
+from rewarm.objectives.packed_loss import Logits
 from rewarm.retention.distillation import KLTerm, Span
 from rewarm.retention.teacher import Buffers, Largest, Teaching, Whole, swap
 

@@ -11,6 +11,7 @@ import pytest
 import zstandard
 
 from rewarm.plan import Plan, from_values
+from rewarm.river import base_outline
 from rewarm.river import forecast as forecasts
 from rewarm.river.costs import Need, Work, disk, memory
 from rewarm.river.directory import RunDirectory
@@ -32,7 +33,7 @@ def planned(values: dict[str, Any]) -> tuple[Plan, Forecast]:
 def work(plan: Plan) -> Work:
     """The parts behind a forecast."""
     run = RunDirectory(plan.directory)
-    model, tokenizer = forecasts._base(plan, run)
+    model, tokenizer = base_outline.outline(plan, run)
     corpora = [forecasts._look(plan, name, tokenizer, run, {}) for name in plan.corpora]
     return Work(plan, run, corpora, forecasts._planned(plan, corpora, run, added=False), model)
 

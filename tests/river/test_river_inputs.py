@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM
 
 from rewarm.plan import from_values
 from rewarm.river.directory import RunDirectory
-from rewarm.river.inputs import Inputs, make_inputs, read_inputs, record_inputs, used_corpora
+from rewarm.river.inputs import Inputs, make_inputs, read_inputs, record_inputs
 from rewarm.river.run import run
 from rewarm.tokens.hashing import text_hash
 from rewarm.types import UserError
@@ -42,7 +42,7 @@ def own_law(make_values: MakeValues, tmp_path: Path, texts: dict[str, Path]) -> 
 
 def test_only_what_is_used_is_prepared(make_values: MakeValues, tmp_path: Path) -> None:
     plan = from_values(make_values(ONE, watch=["old"]))
-    assert used_corpora(plan) == ["old", "law"]
+    assert plan.used_corpora() == ["old", "law"]
     inputs = make_inputs(plan, RunDirectory(plan.directory))
     assert {folder.name.rpartition("-")[0] for folder in (tmp_path / "run" / "prepared").glob("*-*")} == {"law", "old"}
     # `old` is watched and never trained on, so all of it is held out; `law` is trained on and not watched.

@@ -6,10 +6,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
+from transformers import PreTrainedModel
 
 from rewarm.plan import Plan, from_values
 from rewarm.probes.outdated import Claim
@@ -19,12 +20,12 @@ from rewarm.river.directory import RunDirectory
 from rewarm.river.forecast import forecast
 from rewarm.river.holding import _rows as held_rows
 from rewarm.river.inputs import Inputs, make_inputs
+from rewarm.river.leg_rows import leg_rows
 from rewarm.river.legs import LegPlan, legs
 from rewarm.river.run import run
 from rewarm.river.stale_documents import Search, Text
-from rewarm.river.train import _rows as trained_rows
 from rewarm.training.activations import Passes
-from rewarm.types import Stopped, UserError
+from rewarm.types import Stopped, UserError, silent
 
 MakeValues = Callable[..., dict[str, Any]]
 OUTDATED = [number for number in range(120) if number % 4 == 1]
@@ -95,10 +96,10 @@ def test_what_states_the_old_answer_is_left_out(values_of: MakeValues) -> None:
 def test_no_row_of_replay_states_it_and_nothing_else_is_filtered(values_of: MakeValues) -> None:
     values = values_of([news() | {"release": {"tokens": 1024}}])
     inputs, directory, planned = begun(values)
-    passes = Passes(256, False)
+    passes, no_model = Passes(256, False), cast(PreTrainedModel, None)  # the causal objective's rows ask for none
     directory.record("leg finished", leg="stage-1-news", start="base", rows={"news": 16, "past": 16})
     for leg in planned:
-        rows = trained_rows(inputs, directory, leg, passes)
+        rows = leg_rows(inputs, directory, planned, leg, passes, no_model, silent)
         texts: dict[str, str] = {"news": "", "past": ""}
         for step in range(rows.steps):
             for batch in rows.batches(step):

@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM
 
 import rewarm.recipes
-from rewarm.objectives.causal import Objective
+from rewarm.objectives.packed_loss import PackedLoss
 from rewarm.plan import Plan, from_values
 from rewarm.training import activations
 from rewarm.training.activations import OutOfMemory, Passes, checkpoint_layers, choose, explained, kept_bytes, needed
@@ -33,7 +33,7 @@ def batch(documents: int = 2) -> Batch:
 
 def counted(model: Any, precision: torch.dtype = torch.float32) -> int:
     """Bytes that one pass up to the head keeps for its backward pass, the model's own weights left out."""
-    objective, whole = Objective(model), batch(documents=1)
+    objective, whole = PackedLoss(model), batch(documents=1)
     model.train()
     weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
     kept: dict[int, Tensor] = {}
@@ -52,7 +52,7 @@ def counted(model: Any, precision: torch.dtype = torch.float32) -> int:
     return sum(value.untyped_storage().nbytes() for value in kept.values())
 
 
-def gradients(objective: Objective, seed: int = 1) -> dict[str, Tensor]:
+def gradients(objective: PackedLoss, seed: int = 1) -> dict[str, Tensor]:
     objective.model.train()
     torch.manual_seed(seed)
     objective.loss_sum(batch()).backward()  # type: ignore[no-untyped-call]
@@ -160,9 +160,9 @@ def test_what_memory_changed_is_said() -> None:
 def test_gradients_are_the_same_bits_and_less_is_kept(make_tiny: MakeTiny, family: str) -> None:
     """Also with the dropout of GPT-2, whose random numbers are drawn again."""
     model = make_tiny(family)
-    wanted, whole = gradients(Objective(model)), counted(model)
+    wanted, whole = gradients(PackedLoss(model)), counted(model)
     checkpoint_layers(model)
-    found, less = gradients(Objective(model)), counted(model)
+    found, less = gradients(PackedLoss(model)), counted(model)
     assert found.keys() == wanted.keys()
     for name, gradient in wanted.items():
         assert torch.equal(found[name], gradient), name
@@ -172,15 +172,15 @@ def test_gradients_are_the_same_bits_and_less_is_kept(make_tiny: MakeTiny, famil
 
 def test_scoring_is_untouched(make_tiny: MakeTiny) -> None:
     model = make_tiny("gpt2")
-    wanted = Objective(model).token_losses(batch())
+    wanted = PackedLoss(model).token_losses(batch())
     checkpoint_layers(model)
-    assert torch.equal(Objective(model).token_losses(batch()), wanted)
+    assert torch.equal(PackedLoss(model).token_losses(batch()), wanted)
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on CPUs")
 def test_it_works_through_the_compiler(make_tiny: MakeTiny) -> None:
     model = make_tiny("llama")
-    objective = Objective(model)
+    objective = PackedLoss(model)
     assert objective.names_documents
     wanted = gradients(objective)
     checkpoint_layers(model)

@@ -11,7 +11,7 @@ import torch
 from torch._dynamo.testing import CompileCounterWithBackend
 from torch._inductor import config as inductor
 
-from rewarm.objectives.causal import Objective
+from rewarm.objectives.packed_loss import PackedLoss
 from rewarm.training import compiling
 from rewarm.training.compiling import _agree, pays, try_compiling
 from rewarm.types import Batch, UserError
@@ -31,7 +31,7 @@ def batch(*starts: int, length: int = 24, seed: int = 3) -> Batch:
     return Batch(tokens_BT[:, :-1].contiguous(), tokens_BT[:, 1:].contiguous(), positions_BT, 2 * length)
 
 
-def passed(objective: Objective, given: Batch, seed: int = 0) -> tuple[float, dict[str, torch.Tensor]]:
+def passed(objective: PackedLoss, given: Batch, seed: int = 0) -> tuple[float, dict[str, torch.Tensor]]:
     torch.manual_seed(seed)
     loss = objective.loss_sum(given, 1 / given.num_targets)
     loss.backward()  # type: ignore[no-untyped-call]
@@ -53,7 +53,7 @@ def test_compiled_passes_are_the_eager_ones(make_tiny: MakeTiny, name: str) -> N
     """GPT-2 with its dropout, which draws the same numbers. Trying leaves weights, mode and random state alone."""
     model = make_tiny(name)
     before = {key: weight.clone() for key, weight in model.state_dict().items()}
-    objective, notes = Objective(model), list[str]()
+    objective, notes = PackedLoss(model), list[str]()
     torch.manual_seed(5)
     state = torch.get_rng_state()
     try_compiling(objective, batch(10), torch.float32, "auto", notes)
@@ -64,7 +64,7 @@ def test_compiled_passes_are_the_eager_ones(make_tiny: MakeTiny, name: str) -> N
     assert (objective.compiled, notes) == (True, [])
     model.train()
     found = passed(objective, batch(4, 19))
-    assert_same(found, passed(Objective(make_tiny(name).train()), batch(4, 19)))
+    assert_same(found, passed(PackedLoss(make_tiny(name).train()), batch(4, 19)))
 
 
 def test_another_number_of_documents_compiles_nothing_anew(
@@ -74,7 +74,7 @@ def test_another_number_of_documents_compiles_nothing_anew(
     counter, compile_ = CompileCounterWithBackend("aot_eager"), torch.compile
     monkeypatch.setattr(torch, "compile", lambda model, options: compile_(model, backend=counter))
     torch._dynamo.reset()
-    objective = Objective(make_tiny("llama").train())
+    objective = PackedLoss(make_tiny("llama").train())
     objective.compile()
     counts = []
     for length, starts in ((128, []), (128, [1]), (128, range(5, 70)), (128, range(1, 128)), (96, [])):
@@ -92,12 +92,12 @@ def test_passes_that_differ_are_given_up(make_tiny: MakeTiny) -> None:
     model.model.norm.register_forward_hook(
         lambda norm, given, out: out * 1.01 if torch.compiler.is_compiling() else out
     )
-    objective = Objective(model)
+    objective = PackedLoss(model)
     try_compiling(objective, batch(10), torch.float32, "auto", notes)
     assert not objective.compiled
     assert len(notes) == 1
     assert notes[0].startswith("not compiled: torch.compile gave (")
-    assert_same(passed(objective, batch(10)), passed(Objective(make_tiny("llama")), batch(10)))
+    assert_same(passed(objective, batch(10)), passed(PackedLoss(make_tiny("llama")), batch(10)))
     with pytest.raises(UserError, match=r"compile: true cannot be had for LlamaForCausalLM: torch\.compile gave"):
         try_compiling(objective, batch(10), torch.float32, True, notes)
     assert not objective.compiled
@@ -120,7 +120,7 @@ def test_a_compiler_that_fails_is_given_up(make_tiny: MakeTiny, monkeypatch: pyt
     monkeypatch.setattr(torch, "compile", lambda model, options: compile_(model, backend=backend))
     torch._dynamo.reset()
     model, notes = make_tiny("llama").train(), list[str]()
-    objective = Objective(model)
+    objective = PackedLoss(model)
     state = torch.get_rng_state()
     try_compiling(objective, batch(10), torch.float32, "auto", notes)
     assert not objective.compiled
@@ -130,7 +130,7 @@ def test_a_compiler_that_fails_is_given_up(make_tiny: MakeTiny, monkeypatch: pyt
     assert all(own.grad is None for own in model.parameters())
     assert torch.equal(torch.get_rng_state(), state)
     assert model.training
-    assert_same(passed(objective, batch(10)), passed(Objective(make_tiny("llama").train()), batch(10)))
+    assert_same(passed(objective, batch(10)), passed(PackedLoss(make_tiny("llama").train()), batch(10)))
     with pytest.raises(UserError, match=r"compile: true cannot be had for LlamaForCausalLM: torch\.compile failed"):
         try_compiling(objective, batch(10), torch.float32, True, notes)
 
@@ -138,7 +138,7 @@ def test_a_compiler_that_fails_is_given_up(make_tiny: MakeTiny, monkeypatch: pyt
 @needs_compiler
 def test_without_a_working_compiler_it_is_a_note(make_tiny: MakeTiny) -> None:
     torch._dynamo.reset()
-    objective, notes = Objective(make_tiny("llama")), list[str]()
+    objective, notes = PackedLoss(make_tiny("llama")), list[str]()
     with inductor.patch({"cpp.cxx": ("no-such-compiler",)}), torch.compiler.config.patch(force_disable_caches=True):
         try_compiling(objective, batch(10), torch.float32, "auto", notes)
     assert (objective.compiled, len(notes)) == (False, 1)
@@ -147,7 +147,7 @@ def test_without_a_working_compiler_it_is_a_note(make_tiny: MakeTiny) -> None:
 def test_what_fails_eagerly_too_is_no_fault_of_the_compiler(make_tiny: MakeTiny) -> None:
     """An error of the model itself comes through as it is, and is not called a missing compiler."""
     model = make_tiny("llama")
-    objective = Objective(model)
+    objective = PackedLoss(model)
 
     def out_of_memory(*arguments: Any) -> None:
         raise RuntimeError("not enough memory")

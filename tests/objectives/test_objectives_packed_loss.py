@@ -10,7 +10,7 @@ import torch
 from torch.nn.functional import cross_entropy
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from rewarm.objectives.causal import Objective, check_isolation, has_plain_head
+from rewarm.objectives.packed_loss import PackedLoss, check_isolation, has_plain_head
 from rewarm.tokens.order import Segment
 from rewarm.tokens.packing import NO_TARGET, pack
 from rewarm.types import Batch, UserError
@@ -59,7 +59,7 @@ def assert_same_gradients(first: dict[str, torch.Tensor], second: dict[str, torc
 def test_packed_documents_lose_what_they_lose_alone(make_tiny: Any, family: str) -> None:
     model, texts = make_tiny(family), documents()
     batch = packed([texts[:4], texts[4:]])
-    losses_BT = Objective(model).token_losses(batch)
+    losses_BT = PackedLoss(model).token_losses(batch)
     places = [(0, sum(LENGTHS[:index])) for index in range(4)] + [(1, 0), (1, LENGTHS[4])]
     for ids, (row, start) in zip(texts, places, strict=True):
         with torch.no_grad():
@@ -86,7 +86,7 @@ def test_a_row_that_begins_inside_a_document(make_tiny: Any, family: str) -> Non
     """The rest of a document is scored from where the row begins, and the cut loses no target."""
     model, ids = make_tiny(family), documents()[3]
     head, tail = Segment(ids[:13], 12), Segment(ids[12:], len(ids) - 12)
-    losses = Objective(model).token_losses(pack([[head], [tail]], 18))
+    losses = PackedLoss(model).token_losses(pack([[head], [tail]], 18))
     with torch.no_grad():
         assert torch.allclose(losses[0, :12], plain_losses(model, ids[:13]), rtol=0, atol=1e-5)
         assert torch.allclose(losses[1, :17], plain_losses(model, ids[12:]), rtol=0, atol=1e-5)
@@ -94,7 +94,7 @@ def test_a_row_that_begins_inside_a_document(make_tiny: Any, family: str) -> Non
 
 def test_packed_gradients_are_those_of_each_document(make_tiny: Any, family: str) -> None:
     model, texts = make_tiny(family), documents()
-    objective = Objective(model)
+    objective = PackedLoss(model)
     objective.loss_sum(packed([texts[:4], texts[4:]])).backward()
     together = gradients(model)
     for ids in texts:
@@ -111,7 +111,7 @@ def test_models_that_read_across_documents_are_refused(name: str) -> None:
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_config(AutoConfig.for_model(name, **sizes))
     with pytest.raises(UserError, match=r"reads across the documents of a packed row\. rewarm packs"):
-        Objective(model)
+        PackedLoss(model)
 
 
 def test_models_without_positions_are_refused(make_tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,7 +129,7 @@ def test_loss_sum_is_the_models_own_loss(make_tiny: Any, family: str) -> None:
     """Value and every gradient, the head's and the tied embedding's too."""
     model = make_tiny(family)
     batch = packed([documents(1)[:4], documents(2)[:4]])
-    objective = Objective(model)
+    objective = PackedLoss(model)
     assert objective.chunked == (family not in CROOKED)
     loss = objective.loss_sum(batch)
     loss.backward()
@@ -142,7 +142,7 @@ def test_loss_sum_is_the_models_own_loss(make_tiny: Any, family: str) -> None:
 
 
 def test_token_losses_add_up_to_loss_sum(make_tiny: Any, family: str) -> None:
-    objective = Objective(make_tiny(family))
+    objective = PackedLoss(make_tiny(family))
     batch = packed([documents(3)[:4], documents(4)[2:]])
     losses_BT = objective.token_losses(batch)
     assert losses_BT.shape == batch.tokens_BT.shape
@@ -151,7 +151,7 @@ def test_token_losses_add_up_to_loss_sum(make_tiny: Any, family: str) -> None:
 
 
 def test_the_path_over_whole_logits_is_the_same_loss(make_tiny: Any) -> None:
-    objective = Objective(make_tiny("llama"))
+    objective = PackedLoss(make_tiny("llama"))
     batch = packed([documents()[:4]])
     results = []
     for objective.chunked in (True, False):
@@ -167,7 +167,7 @@ def test_the_path_over_whole_logits_is_the_same_loss(make_tiny: Any) -> None:
 def test_micro_batches_add_up_to_the_step(make_tiny: Any, micro_rows: int) -> None:
     """Sums over the global count: documents of unequal length weigh the same however the step is cut."""
     model = make_tiny("llama")
-    objective = Objective(model)
+    objective = PackedLoss(model)
     texts = documents(5)
     rows = [[texts[3]], [texts[0], texts[4]], [texts[2], texts[5]], [texts[1]], [texts[4], texts[4]], [texts[2]]]
     count = packed(rows).num_targets
@@ -180,7 +180,7 @@ def test_micro_batches_add_up_to_the_step(make_tiny: Any, micro_rows: int) -> No
 
 def test_a_batch_without_targets_has_no_loss_and_no_gradient(make_tiny: Any, family: str) -> None:
     model = make_tiny(family)
-    objective = Objective(model)
+    objective = PackedLoss(model)
     batch = packed([[np.array([5])]], 4)
     loss = objective.loss_sum(batch)
     loss.backward()
@@ -191,7 +191,7 @@ def test_a_batch_without_targets_has_no_loss_and_no_gradient(make_tiny: Any, fam
 
 def test_bf16_is_near_fp32(make_tiny: Any, family: str) -> None:
     model = make_tiny(family)
-    objective = Objective(model)
+    objective = PackedLoss(model)
     batch = packed([documents(6)[:4]])
     exact = objective.loss_sum(batch)
     exact.backward()
@@ -234,7 +234,7 @@ def test_looking_at_a_model_leaves_it_as_it_was(make_tiny: Any) -> None:
     model = make_tiny("gpt2").train()
     state = torch.get_rng_state()
     before = {name: parameter.clone() for name, parameter in model.named_parameters()}
-    Objective(model)
+    PackedLoss(model)
     assert model.training
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(parameter, before[name]) for name, parameter in model.named_parameters())
