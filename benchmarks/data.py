@@ -106,7 +106,7 @@ def tokenise(length: int, rounds: int, megabytes: float) -> dict[str, Any]:
 
 def serial_seconds(corpus: Any, tokenizer: Any, per_batch: int) -> float:
     """Processor time of a thread that reads, hashes and tokenises; what the library's own threads do is not in it."""
-    from rewarm.tokens.hashing import text_hashes
+    from rewarm.hashing import text_hashes
     from rewarm.types import BadRows
 
     start = time.thread_time()

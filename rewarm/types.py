@@ -34,6 +34,18 @@ def silent(label: str, done: float, total: float | None, unit: str) -> None:
     """Progress for nobody."""
 
 
+def counted(tell: Tell, label: str, total: float, unit: str) -> Callable[[int], None]:
+    """What takes how many more are done, and tells how many are in all."""
+    finished = 0
+
+    def done(count: int) -> None:
+        nonlocal finished
+        finished += count
+        tell(label, finished, total, unit)
+
+    return done
+
+
 @dataclass(frozen=True, slots=True)
 class Document:
     """One text. `id` is unique in its corpus; `place` is `file:line` (or `file`) for error messages."""

@@ -15,7 +15,7 @@ PACKAGE = Path(rewarm.__file__).parent
 # One level a line. What stands on one level does not import each other.
 LEVELS = (
     ("types",),
-    ("quantities", "storage"),
+    ("quantities", "storage", "hashing"),
     ("methods",),
     ("stages", "kinds"),
     ("references", "stream"),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rewarm.cli.given import TEXT, corpus, value
 from rewarm.cli.verb import Answer, Manner, table, verb
 from rewarm.cli.watcher import Watcher
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from rewarm.river.deduplicating import Deduplicate
     from rewarm.types import Tell
 
-_TEXT = "a file, folder or pattern, or options as in a plan: '{path: a.parquet, text_field: body}'."
 _OFF = ("off", "none", "0")
 
 
@@ -24,7 +24,7 @@ _OFF = ("off", "none", "0")
 class Options:
     """The options of `rewarm corpus deduplicate`."""
 
-    new: Annotated[str, typer.Argument(metavar="NEW", show_default=False, help=f"The text to clean: {_TEXT}")]
+    new: Annotated[str, typer.Argument(metavar="NEW", show_default=False, help=f"The text to clean: {TEXT}")]
     out: Annotated[
         Path, typer.Option(metavar="FILE", show_default=False, help="Where kept documents go (FILE.jsonl.zst).")
     ]
@@ -106,9 +106,9 @@ def _job(options: Options) -> Deduplicate:
     if ngram is not None and not 5 <= ngram <= 100:
         raise UserError(f"--ngram {options.ngram}: give 5 to 100 words, or off. 13 is usual; fewer find innocent text")
     return Deduplicate(
-        new=_corpus("NEW", options.new),
-        old={name: _corpus("--against", one) for name, one in _named(options.against)},
-        watched={name: _corpus("--against-watch", one) for name, one in _named(options.against_watch)},
+        new=corpus("NEW", options.new),
+        old={name: corpus("--against", one) for name, one in _named(options.against)},
+        watched={name: corpus("--against-watch", one) for name, one in _named(options.against_watch)},
         probes={name: _probes(one) for name, one in _named(options.against_probes)},
         settings=Settings(near, ngram, options.cut),
         out=options.out,
@@ -116,41 +116,20 @@ def _job(options: Options) -> Deduplicate:
     )
 
 
-def _value(name: str, given: str) -> Any:
-    """What was given, read as YAML where it is a mapping."""
-    import yaml
-
-    from rewarm.types import UserError
-
-    if not given.lstrip().startswith("{"):
-        return given
-    try:
-        return yaml.safe_load(given)
-    except yaml.YAMLError as error:
-        raise UserError(f"{name} {given!r}: {error}") from None
-
-
 def _named(every: list[str] | None) -> list[tuple[str, str]]:
     """What was given, each with a short name for tables: its file's, unless several have it."""
-    values = [_value("TEXT", given) for given in every or ()]
-    paths = [str(value.get("path", "")) if isinstance(value, Mapping) else str(value) for value in values]
+    values = [value("TEXT", given) for given in every or ()]
+    paths = [str(one.get("path", "")) if isinstance(one, Mapping) else str(one) for one in values]
     names = [Path(path).name for path in paths]
     unique = [path if names.count(name) > 1 else name for name, path in zip(names, paths, strict=True)]
     return list(zip(unique, every or (), strict=True))
 
 
-def _corpus(name: str, given: str) -> Any:
-    from rewarm.kinds import corpus_options
-    from rewarm.methods import build
-
-    return build("corpora", corpus_options(_value(name, given)), name)
-
-
 def _probes(given: str) -> Any:
     from rewarm.methods import build
 
-    value = _value("--against-probes", given)
-    options = dict(value) if isinstance(value, Mapping) else {"path": value}
+    found = value("--against-probes", given)
+    options = dict(found) if isinstance(found, Mapping) else {"path": found}
     return build("probes", {"type": "jsonl", **options}, "--against-probes")
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rewarm.cli.given import TEXT, corpus, value
 from rewarm.cli.verb import Answer, Manner, table, verb
 from rewarm.cli.watcher import Watcher
 
@@ -16,14 +17,13 @@ if TYPE_CHECKING:
     from rewarm.river.selecting import Outlook, Select
 
 _SHOWN = 12
-_TEXT = "a file, folder or pattern, or options as in a plan: '{path: a.parquet, text_field: body}'."
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
     """The options of `rewarm corpus select`."""
 
-    pool: Annotated[str, typer.Argument(metavar="POOL", show_default=False, help=f"The text to choose from: {_TEXT}")]
+    pool: Annotated[str, typer.Argument(metavar="POOL", show_default=False, help=f"The text to choose from: {TEXT}")]
     by: Annotated[
         str,
         typer.Option(
@@ -48,7 +48,7 @@ class Options:
         Path, typer.Option(metavar="FILE", show_default=False, help="Where the documents go (FILE.jsonl.zst).")
     ]
     task: Annotated[
-        str | None, typer.Option(metavar="TEXT", help=f"Text like what the model is to become good at: {_TEXT}")
+        str | None, typer.Option(metavar="TEXT", help=f"Text like what the model is to become good at: {TEXT}")
     ] = None
     soft: Annotated[
         bool, typer.Option("--soft", help="Draw documents with weights from their ranks.", show_default=False)
@@ -94,7 +94,7 @@ def _job(options: Options) -> Select:
     from rewarm.selection import Selection
     from rewarm.types import UserError
 
-    method = build("selection", _value("--by", options.by), "--by")
+    method = build("selection", value("--by", options.by), "--by")
     if not isinstance(method, Selection):
         raise UserError(f"--by {options.by}: this gives no scores. Name a way to score documents")
     if options.seq_len < 8:
@@ -102,13 +102,13 @@ def _job(options: Options) -> Select:
     budget, bad_rows = _amounts(options)
     stem = options.out.name.removesuffix(".jsonl.zst")
     return Select(
-        pool=_corpus("POOL", options.pool),
+        pool=corpus("POOL", options.pool),
         method=method,
         budget=budget,
         model=options.model,
         out=options.out,
         work=options.work or options.out.with_name(f"{stem}.selection"),
-        task=None if options.task is None else _corpus("--task", options.task),
+        task=None if options.task is None else corpus("--task", options.task),
         seed=options.seed,
         seq_len=options.seq_len,
         bad_rows=bad_rows,
@@ -130,27 +130,6 @@ def _amounts(options: Options) -> tuple[Any, float]:
         return budget, parse_share(options.bad_rows)
     except ValueError as error:
         raise UserError(f"--bad-rows {options.bad_rows}: {error}") from None
-
-
-def _value(name: str, given: str) -> Any:
-    """What was given, read as YAML where it is a mapping or a list."""
-    import yaml
-
-    from rewarm.types import UserError
-
-    if not given.lstrip().startswith("{"):
-        return given
-    try:
-        return yaml.safe_load(given)
-    except yaml.YAMLError as error:
-        raise UserError(f"{name} {given!r}: {error}") from None
-
-
-def _corpus(name: str, given: str) -> Any:
-    from rewarm.kinds import corpus_options
-    from rewarm.methods import build
-
-    return build("corpora", corpus_options(_value(name, given)), name)
 
 
 def _foreseen(found: Outlook) -> Answer:

@@ -106,10 +106,10 @@ def _check(options: Options) -> None:
 def _read(options: Options) -> tuple[Sets, dict[str, Tally]]:
     """The sets by name, and what was counted while each was read."""
     from rewarm.facts import Tally
+    from rewarm.hashing import seed_of
     from rewarm.methods import build
     from rewarm.probes import ProbeSet, load_set
     from rewarm.quantities import parse_share
-    from rewarm.tokens.hashing import seed_of
     from rewarm.types import UserError
 
     try:

@@ -12,7 +12,7 @@ import psutil
 
 from rewarm.corpora import Corpus, faults, paths
 from rewarm.corpora.dates import Period, period_of
-from rewarm.corpora.jsonl import Jsonl, second_look
+from rewarm.corpora.jsonl import Jsonl, parsed
 from rewarm.corpora.sources import FieldCorpus
 from rewarm.corpora.streams import CutShort, line_blocks
 from rewarm.types import BadRows, Document, UserError
@@ -90,10 +90,7 @@ class Reading:
                 self._reject(faults.TRUNCATED_FILE, name)
 
     def _parsed(self, line: bytes, place: str) -> Iterator[tuple[Any, bytes, str]]:
-        try:
-            row, reason = orjson.loads(line), faults.NOT_AN_OBJECT
-        except orjson.JSONDecodeError:
-            row, reason = second_look(line)
+        row, reason = parsed(line)
         if type(row) is dict:
             yield row.get(self.date_field), line.rstrip(b"\r"), place
         else:

@@ -7,10 +7,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from rewarm.corpora import faults, paths
-from rewarm.corpora.jsonl import second_look
+from rewarm.corpora.jsonl import parsed
 from rewarm.corpora.parquet import rows as parquet_rows
 from rewarm.corpora.streams import CutShort, blocks, line_blocks
 
@@ -33,7 +31,7 @@ def rows_of(file: Path, fields: Sequence[str], max_row_bytes: int) -> Iterator[F
         elif is_array(file):
             yield from _array(file, max_row_bytes)
         else:
-            yield from _lines(file, max_row_bytes)
+            yield from lines(file, max_row_bytes)
     except CutShort:
         yield 0, None, faults.TRUNCATED_FILE
 
@@ -47,16 +45,14 @@ def is_array(file: Path) -> bool:
     return False
 
 
-def _lines(file: Path, max_row_bytes: int) -> Iterator[Found]:
-    for first, lines in line_blocks(file, max_row_bytes):
-        for number, line in enumerate(lines, first):
+def lines(file: Path, max_row_bytes: int) -> Iterator[Found]:
+    """The rows of a file with one JSON object a line; CutShort when it ends early."""
+    for first, block in line_blocks(file, max_row_bytes):
+        for number, line in enumerate(block, first):
             if line is None:
                 yield number, None, faults.ROW_TOO_LONG
             elif line and not line.isspace():
-                try:
-                    value, reason = orjson.loads(line), faults.NOT_AN_OBJECT
-                except orjson.JSONDecodeError:
-                    value, reason = second_look(line)
+                value, reason = parsed(line)
                 yield number, value if type(value) is dict else None, reason
 
 

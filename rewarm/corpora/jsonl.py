@@ -45,10 +45,7 @@ class Jsonl(FileCorpus, FieldCorpus):
                     continue
                 if not line or line.isspace():
                     continue
-                try:
-                    row, reason = orjson.loads(line), faults.NOT_AN_OBJECT
-                except orjson.JSONDecodeError:
-                    row, reason = second_look(line)
+                row, reason = parsed(line)
                 if type(row) is not dict:
                     reader.reject(reason, f"{place}:{number}")
                     continue
@@ -57,7 +54,15 @@ class Jsonl(FileCorpus, FieldCorpus):
                     yield document
 
 
-def second_look(line: bytes) -> tuple[Any, str]:
+def parsed(line: bytes) -> tuple[Any, str]:
+    """The value of a line of JSON, and why it is bad if that is no object."""
+    try:
+        return orjson.loads(line), faults.NOT_AN_OBJECT
+    except orjson.JSONDecodeError:
+        return _second_look(line)
+
+
+def _second_look(line: bytes) -> tuple[Any, str]:
     """The value of a line that strict JSON refuses, when only NaN or Infinity is wrong with it; else None and why."""
     try:
         text = line.decode("utf-8")

@@ -15,6 +15,7 @@ from rewarm.corpora import Corpus, faults, paths
 from rewarm.corpora.rows import text_fault
 from rewarm.corpora.sources import LimitedCorpus, Name
 from rewarm.corpora.streams import opened
+from rewarm.hashing import text_hash
 from rewarm.kinds import corpus_options
 from rewarm.methods import build
 from rewarm.quantities import Count
@@ -124,7 +125,7 @@ def _texts(row: dict[str, Any]) -> list[Any]:
 
 
 def _key(kind: str, value: str) -> int:
-    return int.from_bytes(hashlib.blake2b(f"{kind}:{value}".encode(), digest_size=8).digest(), "little")
+    return text_hash(f"{kind}:{value}")
 
 
 class _Index:

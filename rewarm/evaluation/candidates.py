@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from rewarm.evaluation.normalisation import normalised
+from rewarm.hashing import seed_of
 from rewarm.probes import Probe
-from rewarm.tokens.hashing import seed_of
 
 
 def right_answer(probe: Probe) -> str | None:

@@ -27,7 +27,7 @@ from transformers import PreTrainedModel
 from rewarm.evaluation.passes import batch_tokens as usual_tokens
 from rewarm.evaluation.passes import length_batches
 from rewarm.evaluation.row_passes import RowReader
-from rewarm.models.load import check_length
+from rewarm.models.load import check_length, check_vocabulary
 from rewarm.tokens.order import Indices
 from rewarm.tokens.shards import Store
 from rewarm.types import UserError
@@ -139,7 +139,7 @@ class DocumentScorer:
         if not losses and not states:
             raise UserError("neither losses nor states are asked for: a document's score would be empty")
         check_length(model, seq_len)
-        _check_vocabulary(model, tokenizer)
+        check_vocabulary(model, tokenizer)
         self.tokenizer = tokenizer
         self.seq_len = seq_len
         self.batch_tokens = batch_tokens or usual_tokens(model)
@@ -198,6 +198,10 @@ class DocumentScorer:
 
     def _begin(self, ids_N: NDArray[Any], lengths_G: NDArray[np.int64]) -> _Found:
         """Lets the device work through a block, without waiting for what it finds."""
+        with self._reader.passes():
+            return self._worked(ids_N, lengths_G)
+
+    def _worked(self, ids_N: NDArray[Any], lengths_G: NDArray[np.int64]) -> _Found:
         windows = _windows(lengths_G, self.seq_len)
         tokens_N = self._sent(np.append(ids_N, ids_N[:1]).astype(np.int32))  # every token is followed by one
         starts_W, lengths_W, targets_W = map(self._sent, (windows.start_W, windows.length_W, windows.targets_W))
@@ -232,12 +236,3 @@ def _sums(hidden_BTD: Tensor, real_BT: Tensor | None) -> Tensor:
     if real_BT is None:
         return hidden_BTD.sum(1, dtype=torch.float32)
     return torch.bmm(real_BT[:, None].float(), hidden_BTD.float())[:, 0]
-
-
-def _check_vocabulary(model: PreTrainedModel, tokenizer: Encoder) -> None:
-    rows = int(model.get_input_embeddings().weight.shape[0])  # type: ignore[index]
-    if tokenizer.vocab_size > rows:
-        raise UserError(
-            f"the tokenizer gives ids up to {tokenizer.vocab_size - 1}, the model has {rows} embedding rows. Use the "
-            "tokenizer the model was trained with"
-        )

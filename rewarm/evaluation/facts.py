@@ -25,9 +25,9 @@ from rewarm.evaluation.candidates import right_answer, wrong_answers
 from rewarm.evaluation.fact_scores import FactScores, Values, load, save
 from rewarm.evaluation.kept import scoring_key
 from rewarm.evaluation.normalisation import f1, is_exact
-from rewarm.evaluation.spans import Blank, Done, Span, SpanScorer, SpanScores
+from rewarm.evaluation.spans import Blank, Span, SpanScorer, SpanScores
 from rewarm.probes import Probe
-from rewarm.types import Tell, UserError, silent
+from rewarm.types import Tell, UserError, counted, silent
 
 SCORING_VERSION = 1
 """To be raised whenever the same model would get other scores."""
@@ -131,7 +131,7 @@ def _by_likelihood(
 ) -> int:
     """Fills in what follows from likelihoods; the number of spans whose surroundings were cut."""
     wrong = wrong_answers(probes, options.candidates, options.seed)
-    done = _counted(tell, "score answers", _spans(probes, wrong))
+    done = counted(tell, "score answers", _spans(probes, wrong), "answers")
     truncated = 0
     for start in range(0, len(probes), BLOCK):
         spans: list[Span] = []
@@ -156,7 +156,7 @@ def _by_generation(scorer: SpanScorer, probes: Sequence[Probe], longest: int, te
         answers[probe.relation].update(dict.fromkeys([*probe.answers, *probe.old_answers, *probe.choices]))
     room = {relation: min(longest, max(scorer.count(list(held)))) for relation, held in answers.items()}
     blanks = [Blank(probe.prompt, probe.suffix, room[probe.relation]) for probe in probes]
-    return scorer.generate(blanks, _counted(tell, "write answers", len(blanks)))
+    return scorer.generate(blanks, counted(tell, "write answers", len(blanks), "answers"))
 
 
 def _said(probe: Probe, text: str) -> dict[str, float]:
@@ -168,17 +168,6 @@ def _said(probe: Probe, text: str) -> dict[str, float]:
     if probe.old_answers:
         values["stale_N"] = not is_right and is_exact(text, probe.old_answers, probe.suffix)
     return values
-
-
-def _counted(tell: Tell, label: str, total: int) -> Done:
-    finished = 0
-
-    def done(count: int) -> None:
-        nonlocal finished
-        finished += count
-        tell(label, finished, total, "answers")
-
-    return done
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,6 +91,16 @@ class Reading:
     macro_f1: float | None
 
 
+def macro_f1(predicted_N: NDArray[np.int64], labels_N: NDArray[np.int64], classes: int) -> float:
+    """The mean over classes of 2TP / (2TP + FP + FN); a class that neither occurs nor is predicted does not count."""
+    counts_CC = np.zeros((classes, classes), np.int64)
+    np.add.at(counts_CC, (labels_N, predicted_N), 1)
+    right_C = np.diag(counts_CC)
+    total_C = counts_CC.sum(axis=0) + counts_CC.sum(axis=1)
+    there = total_C > 0
+    return float((2 * right_C[there] / total_C[there]).mean()) if there.any() else 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What a learner says of B rows, in their order: nats and targets of each, whether it is right, and the class it
@@ -117,11 +127,8 @@ class Outcome:
         """The mean F1 over the classes that occur in the labels or the predictions; None of answers."""
         if (self.class_B < 0).any():
             return None
-        found = []
-        for label in np.union1d(self.class_B, self.label_B):
-            both = int(((self.class_B == label) & (self.label_B == label)).sum())
-            found.append(2 * both / int((self.class_B == label).sum() + (self.label_B == label).sum()))
-        return float(np.mean(found))
+        classes = 1 + max(int(self.class_B.max(initial=-1)), int(self.label_B.max(initial=-1)))
+        return macro_f1(self.class_B, self.label_B, classes)
 
     def reading(self, step: int) -> Reading:
         """The means."""

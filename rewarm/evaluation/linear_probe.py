@@ -153,13 +153,3 @@ def _moments(features_ND: Features) -> tuple[Tensor, Tensor]:
 
 def _scaled(features_ND: Features, mean_D: Tensor, deviation_D: Tensor) -> Tensor:
     return (torch.from_numpy(features_ND).double() - mean_D) / deviation_D
-
-
-def macro_f1(predicted_N: Labels, labels_N: Labels, classes: int) -> float:
-    """The mean over classes of 2TP / (2TP + FP + FN); a class that neither occurs nor is predicted does not count."""
-    counts_CC = np.zeros((classes, classes), np.int64)
-    np.add.at(counts_CC, (labels_N, predicted_N), 1)
-    right_C = np.diag(counts_CC)
-    total_C = counts_CC.sum(axis=0) + counts_CC.sum(axis=1)
-    there = total_C > 0
-    return float((2 * right_C[there] / total_C[there]).mean()) if there.any() else 0.0

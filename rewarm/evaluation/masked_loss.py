@@ -21,9 +21,9 @@ from transformers import PreTrainedModel
 
 from rewarm.evaluation.intervals import DocumentLosses
 from rewarm.evaluation.passes import batch_tokens, length_batches
+from rewarm.hashing import fraction, seed_of
 from rewarm.objectives.masked_loss import MaskedLoss
 from rewarm.objectives.probing import evaluating
-from rewarm.tokens.hashing import fraction, seed_of
 from rewarm.tokens.masking import Masking
 from rewarm.tokens.order import Indices
 from rewarm.tokens.packing import NO_TARGET

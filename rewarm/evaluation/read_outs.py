@@ -21,7 +21,8 @@ from transformers import PreTrainedModel
 
 from rewarm.evaluation.classifier import Classifier, Examples, Tuning, score, tune
 from rewarm.evaluation.document_scores import DocumentScorer, Encoder, Flat
-from rewarm.evaluation.linear_probe import Fit, Labelled, Labels, fit_head, macro_f1
+from rewarm.evaluation.learners import macro_f1
+from rewarm.evaluation.linear_probe import Fit, Labelled, Labels, fit_head
 from rewarm.tokens.tokenizer import TextTokenizer
 from rewarm.types import Tell, silent
 

@@ -8,14 +8,17 @@ Shapes: B rows, T positions, N = B x T tokens, D width, V vocabulary.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel
 
 from rewarm.objectives.attention import can_name_documents, rows_are_documents
-from rewarm.objectives.cross_entropy import Workspace, chunk_losses, chunk_rows
+from rewarm.objectives.cross_entropy import Workspace, chunk_nats, chunk_rows
 from rewarm.objectives.packed_loss import has_plain_head
 from rewarm.objectives.probing import evaluating, probe_tokens, probing
 from rewarm.objectives.products import use_fastest
@@ -44,8 +47,26 @@ class RowReader:
         self._has_plain_head = losses and _has_checked_head(model, self.causal)
         self._rows_named = self.causal and can_name_documents(model)
         self._workspace = Workspace()
+        self._factor_VD: Tensor | None = None
 
-    @torch.no_grad()
+    @contextmanager
+    def passes(self) -> Iterator[None]:
+        """What calls of `read` share, several of which stand in it: weights are cast once, and kept until its end."""
+        is_cast = self.precision != torch.float32
+        device = self.model.device.type
+        with evaluating(self.model), torch.no_grad(), torch.autocast(device, self.precision, enabled=is_cast):
+            if self._has_plain_head:
+                weight_VD: Tensor = self._head.weight
+                self._factor_VD = weight_VD.to(self.precision) if is_cast else weight_VD
+            try:
+                yield
+            finally:
+                self._factor_VD = None
+
+    @property
+    def _head(self) -> Any:
+        return self.model.get_output_embeddings()
+
     def read(self, tokens_BT: Tensor, real_BT: Tensor | None, targets_BT: Tensor) -> tuple[Tensor, Tensor | None]:
         """Last hidden states (B, T, D); and nats (B, T) in fp32 of `targets_BT`, each after its token, if wanted.
 
@@ -66,30 +87,22 @@ class RowReader:
             inputs["attention_mask"] = real_BT.long()
         if self.causal:
             inputs["use_cache"] = False
-        is_cast = self.precision != torch.float32
-        with evaluating(self.model), torch.autocast(tokens_BT.device.type, self.precision, enabled=is_cast):
-            if self.losses and not self._has_plain_head:
-                found = self.model(**inputs, output_hidden_states=True)
-                return found.hidden_states[-1], found.logits
-            return self.model.base_model(**inputs).last_hidden_state, None
+        if self.losses and not self._has_plain_head:
+            found = self.model(**inputs, output_hidden_states=True)
+            return found.hidden_states[-1], found.logits
+        return self.model.base_model(**inputs).last_hidden_state, None
 
     def _nats(self, inner_NX: Tensor, targets_N: Tensor) -> Tensor:
         """Nats (N,) of targets, from the hidden states before a plain head, or from logits."""
-        head: Any = self.model.get_output_embeddings()
-        vocabulary = len(head.weight)
+        vocabulary = len(self._head.weight)
         rows = chunk_rows(len(inner_NX), vocabulary)
         if not inner_NX.is_cuda:
             rows = min(rows, max(CPU_ROWS, CPU_LOGITS // (4 * vocabulary)))
-        parts = []
-        if self._has_plain_head:
-            inner_NX = inner_NX.to(self.precision if self.precision != torch.float32 else head.weight.dtype)
-            factor_VD = head.weight.to(inner_NX.dtype)
-            for inner, targets_N1 in zip(inner_NX.split(rows), targets_N[:, None].split(rows), strict=True):
-                parts.append(chunk_losses(inner, factor_VD, head.bias, targets_N1, self._workspace)[0][:, 0])
-        else:
-            for logits, targets in zip(inner_NX.split(rows), targets_N.split(rows), strict=True):
-                parts.append(torch.nn.functional.cross_entropy(logits.float(), targets, reduction="none"))
-        return torch.cat(parts)
+        parts = zip(inner_NX.split(rows), targets_N[:, None].split(rows), strict=True)
+        if (factor_VD := self._factor_VD) is None:
+            return torch.cat([cross_entropy(x.float(), y[:, 0], reduction="none") for x, y in parts])
+        bias_V, held = self._head.bias, self._workspace
+        return torch.cat([chunk_nats(x.to(factor_VD.dtype), factor_VD, bias_V, y, held)[:, 0] for x, y in parts])
 
 
 def _is_causal(model: PreTrainedModel) -> bool:

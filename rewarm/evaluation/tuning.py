@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from rewarm.evaluation.learners import Judged, Learner, Padded, Passed, Reading, Rows, cast, score
-from rewarm.tokens.hashing import seed_of
+from rewarm.hashing import seed_of
 from rewarm.training.optimizer import AdamWOptions, Optimizer
 from rewarm.types import Tell, UserError, silent
 

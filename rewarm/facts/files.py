@@ -9,11 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PosixPath
 from typing import IO, Annotated, Any, ClassVar
 
-import orjson
 from pydantic import BeforeValidator, Field
 
 from rewarm.corpora import faults, paths
-from rewarm.corpora.jsonl import second_look
+from rewarm.corpora.jsonl import parsed
 from rewarm.corpora.sources import Name
 from rewarm.corpora.streams import CutShort, line_blocks
 from rewarm.facts import Tally, reject
@@ -107,10 +106,7 @@ def rows(files: Sequence[Path], bad: BadRows, columns: Sequence[str] = ()) -> It
 
 def _objects(file: Path, bad: BadRows) -> Iterator[Row]:
     for line, name, number in lines([file], bad):
-        try:
-            row, reason = orjson.loads(line), faults.NOT_AN_OBJECT
-        except orjson.JSONDecodeError:
-            row, reason = second_look(line)
+        row, reason = parsed(line)
         if type(row) is dict:
             yield row, f"{name}:{number}"
         else:

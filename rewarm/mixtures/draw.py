@@ -14,8 +14,8 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from rewarm.hashing import CHUNK, chunks, scrambled, seed_of
 from rewarm.mixtures import Mixture
-from rewarm.tokens.hashing import CHUNK, chunks, scrambled, seed_of
 
 _LONGEST_PATTERN = 1024
 _LONGEST_GUESS = 1 << 14

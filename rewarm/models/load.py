@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
@@ -149,7 +149,13 @@ def save_tokenizer(name: str, folder: Path, revision: str | None = None) -> None
     os.replace(partial, folder)
 
 
-def check_vocabulary(model: PreTrainedModel, tokenizer: TextTokenizer) -> None:
+class Vocabulary(Protocol):
+    """What gives ids below a size, as `TextTokenizer` does."""
+
+    vocab_size: int
+
+
+def check_vocabulary(model: PreTrainedModel, tokenizer: Vocabulary) -> None:
     """UserError when the tokenizer can give ids that the model has no embedding for."""
     rows = int(model.get_input_embeddings().weight.shape[0])  # type: ignore[index]
     if tokenizer.vocab_size > rows:

@@ -17,7 +17,7 @@ import torch
 from peft.utils import merge_utils
 from transformers import PreTrainedModel
 
-from rewarm.tokens.hashing import seed_of
+from rewarm.hashing import seed_of
 from rewarm.types import UserError
 
 Method = Literal["wise-ft", "soup", "ties", "dare", "chat-vector"]

@@ -13,13 +13,13 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
+from rewarm.hashing import Indices
 from rewarm.models.load import weights_hash
 from rewarm.objectives import Beginning
 from rewarm.objectives.packed_loss import PackedLoss
 from rewarm.objectives.pair_loss import log_probabilities
 from rewarm.objectives.probing import evaluating
 from rewarm.storage import replaced
-from rewarm.tokens.hashing import Indices
 from rewarm.tokens.pairs import PairRows, Pairs, pair_batch
 
 

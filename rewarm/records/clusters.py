@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rewarm.records.entities import digest
+from rewarm.hashing import seed_of
 from rewarm.records.graph import Numbers, Places
 from rewarm.records.shares import permutation
 from rewarm.records.store import Store
@@ -79,7 +79,7 @@ def isolated(store: Store, taken_E: NDArray[np.bool_], epoch: int, gap: int) -> 
     growing = _Growing([START, RECORD])
     limit = store.spec.limit
     size_N, first_E = store.size_N.data, store.first_E.data
-    for entity in permutation(store.entities, digest(store.spec.seed, "isolated", epoch)).tolist():
+    for entity in permutation(store.entities, seed_of(store.spec.seed, "isolated", epoch)).tolist():
         size = count = 0
         for node in range(first_E[entity], first_E[entity + 1]) if taken_E[entity] else ():
             if count and (size + gap + size_N[node] > limit or count == store.spec.most_nodes):
@@ -96,9 +96,9 @@ def cluster(
     store: Store, taken_E: NDArray[np.bool_], epoch: int, gap: int, look: Callable[[int], None] = lambda done: None
 ) -> Partition:
     """Clusters grown along edges from nodes in a random order; `look` is told the nodes used so far."""
-    walk = Walk(store, taken_E, random.Random(digest(store.spec.seed, "walk", epoch)).random)
+    walk = Walk(store, taken_E, random.Random(seed_of(store.spec.seed, "walk", epoch)).random)
     growing = _Growing([START, RECORD, *(adjacency.name for adjacency in store.adjacencies)])
-    for start in permutation(store.nodes, digest(store.spec.seed, "starts", epoch)).tolist():
+    for start in permutation(store.nodes, seed_of(store.spec.seed, "starts", epoch)).tolist():
         if walk.is_free(start):
             for node, origin, by in walk.grown(start, gap):
                 growing.add(node, origin, by)
@@ -112,8 +112,8 @@ def shuffled(store: Store, model: Partition, epoch: int, gap: int) -> Partition:
 
     Two nodes change places where that brings a document within the limit and leaves the other there.
     """
-    draw = random.Random(digest(store.spec.seed, "exchange", epoch)).random
-    nodes_K = model.nodes_K[permutation(len(model.nodes_K), digest(store.spec.seed, "deal", epoch))]
+    draw = random.Random(seed_of(store.spec.seed, "exchange", epoch)).random
+    nodes_K = model.nodes_K[permutation(len(model.nodes_K), seed_of(store.spec.seed, "deal", epoch))]
     starts_D = model.starts_D
     counts = np.diff(starts_D)
     made = Partition(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from rewarm.hashing import seed_of
 from rewarm.records.clusters import START, Partition
-from rewarm.records.entities import digest
 from rewarm.records.shares import permutation
 from rewarm.records.store import Store
 
@@ -26,7 +26,7 @@ def documents(store: Store, partition: Partition, arm: str, epoch: int) -> Itera
 
     The lines of a node have the same order in every arm, and another one in every epoch.
     """
-    order = permutation(partition.documents, digest(store.spec.seed, "documents", arm, epoch))
+    order = permutation(partition.documents, seed_of(store.spec.seed, "documents", arm, epoch))
     for place, number in enumerate(order.tolist()):
         yield _document(store, partition, number, f"{arm}-{epoch + 1}-{place}", epoch)
 
@@ -35,7 +35,7 @@ def _document(store: Store, partition: Partition, number: int, name: str, epoch:
     first, end = int(partition.starts_D[number]), int(partition.starts_D[number + 1])
     seed = store.spec.seed
     # Where the nodes stand in the text, and at which place each is that was the k-th to join.
-    order = permutation(end - first, digest(seed, "nodes", name))
+    order = permutation(end - first, seed_of(seed, "nodes", name))
     places = order.argsort().tolist()
     texts: list[str] = []
     pieces: list[dict[str, Any]] = []

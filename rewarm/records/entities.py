@@ -6,25 +6,19 @@ a node can stand anywhere. Hashes are 64 bits of BLAKE2b: two of a million value
 
 from __future__ import annotations
 
-import hashlib
 import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from rewarm.corpora import faults
+from rewarm.hashing import seed_of
 from rewarm.records.flattening import EMPTY, ID, TOO_MANY, Dropped, Flattener, Pair, scalar, values_at
 from rewarm.records.reading import Row
 from rewarm.records.spec import Edge, Source, Spec
 
 ATTRIBUTES = "attributes"
 _MOST_VALUES = 1000
-
-
-def digest(*parts: int | str) -> int:
-    """64 bits from numbers and words."""
-    text = "\x1f".join(map(str, parts)).encode("utf-8", "surrogatepass")
-    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")
 
 
 class Line(NamedTuple):
@@ -53,7 +47,7 @@ class Node(NamedTuple):
 
 def _keys(count: int, seed: tuple[int | str, ...]) -> list[float]:
     # Only `random()` is promised to give the same numbers in every version of Python.
-    draw = random.Random(digest(*seed)).random
+    draw = random.Random(seed_of(*seed)).random
     return [draw() for _ in range(count)]
 
 
@@ -145,7 +139,7 @@ class Maker:
 
     def _line(self, name: str, title: str, pair: Pair) -> str:
         template, share, key = self.spec.template, self.spec.template_share, self._named(pair.key)
-        if template and title and digest(self.spec.seed, "template", self.name, name, pair.key) < share * 2**64:
+        if template and title and seed_of(self.spec.seed, "template", self.name, name, pair.key) < share * 2**64:
             return template.replace("{key}", key).replace("{title}", title).replace("{value}", pair.value)
         return f"{key}: {pair.value}"
 
@@ -167,12 +161,12 @@ class Maker:
 
     def _end(self, edge: Edge, value: str) -> Iterator[tuple[str, str, int]]:
         if edge.kind == "same":
-            yield edge.title, "same", digest("same", edge.title, value)
+            yield edge.title, "same", seed_of("same", edge.title, value)
         elif edge.kind == "tree" and edge.to is None:
             parts = [part.strip() for part in value.split(edge.separator.strip())]
-            yield "", "to", digest("path", edge.title, *parts)
+            yield "", "to", seed_of("path", edge.title, *parts)
             if len(parts) > 1:
-                yield edge.title, "from", digest("path", edge.title, *parts[:-1])
+                yield edge.title, "from", seed_of("path", edge.title, *parts[:-1])
         else:
             source, _, key = (edge.to or self.name).partition(".")
             yield edge.title, "from", target(source, key, value)
@@ -180,7 +174,7 @@ class Maker:
 
 def target(source: str, key: str, value: str) -> int:
     """The hash by which a record is found: by its id (`key` ""), or by the value of a field."""
-    return digest("at", source, key, value)
+    return seed_of("at", source, key, value)
 
 
 def _targets(name: str, spec: Spec) -> set[str]:

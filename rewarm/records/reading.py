@@ -7,10 +7,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import orjson
-
 from rewarm.corpora import faults, parquet, paths
-from rewarm.corpora.jsonl import second_look
+from rewarm.corpora.json_rows import lines
+from rewarm.corpora.jsonl import parsed
 from rewarm.corpora.streams import CutShort, line_blocks, opened, whole
 from rewarm.records import delimited
 from rewarm.records.spec import Source
@@ -68,31 +67,15 @@ def _rows(file: Path, kind: str, source: Source) -> Iterator[tuple[int, Any, str
         return iter(delimited.rows(file, delimiter, source.max_row_bytes))
     if kind == "json" and (source.under is not None or not _is_lines(file)):
         return _document(file, source.under)
-    return _lines(file, source.max_row_bytes)
-
-
-def _lines(file: Path, max_row_bytes: int) -> Iterator[tuple[int, Any, str]]:
-    for first, lines in line_blocks(file, max_row_bytes):
-        for number, line in enumerate(lines, first):
-            if line is None:
-                yield number, None, faults.ROW_TOO_LONG
-            elif line and not line.isspace():
-                yield number, *_parsed(line)
-
-
-def _parsed(data: bytes) -> tuple[Any, str]:
-    try:
-        return orjson.loads(data), ""
-    except orjson.JSONDecodeError:
-        return second_look(data)
+    return lines(file, source.max_row_bytes)
 
 
 def _is_lines(file: Path) -> bool:
     """Whether the first line is a whole JSON object, so that the file is lines whatever its name says."""
-    for _, lines in line_blocks(file, _DOCUMENT_BYTES):
-        for line in lines:
+    for _, block in line_blocks(file, _DOCUMENT_BYTES):
+        for line in block:
             if line is not None and line.strip():
-                return type(_parsed(line)[0]) is dict
+                return type(parsed(line)[0]) is dict
     return True
 
 
@@ -102,7 +85,7 @@ def _document(file: Path, under: str | None) -> Iterator[tuple[int, Any, str]]:
     if data is None:
         yield 1, None, faults.ROW_TOO_LONG
         return
-    value, reason = _parsed(data)
+    value, reason = parsed(data)
     for key in under.split(".") if under is not None else ():
         value = value.get(key) if isinstance(value, dict) else None
         reason = f"nothing under '{under}'"

@@ -5,29 +5,18 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from rewarm.records.entities import digest
+from rewarm.hashing import fraction, seed_of, shuffled
 from rewarm.records.store import Store
-
-_GOLDEN = 0x9E3779B97F4A7C15
-
-
-def scrambled(keys: NDArray[np.uint64], seed: int) -> NDArray[np.uint64]:
-    """SplitMix64 of each key under a seed: words that look random, the same on every machine."""
-    mixed = keys + np.uint64((seed * _GOLDEN + _GOLDEN) & (2**64 - 1))
-    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return mixed ^ (mixed >> np.uint64(31))
 
 
 def permutation(count: int, seed: int) -> NDArray[np.int64]:
     """The numbers below `count` in an order that depends on the seed only."""
-    return np.argsort(scrambled(np.arange(count, dtype=np.uint64), seed), kind="stable")
+    return shuffled(np.arange(count, dtype=np.uint64), seed)
 
 
 def held_out(store: Store) -> NDArray[np.bool_]:
     """Which entities (E,) are in no epoch: the spec's share, by the hashes of their ids."""
-    place_E = scrambled(store.keys_E, digest(store.spec.seed, "held out")) >> np.uint64(11)
-    return place_E.astype(np.float64) / 2.0**53 < store.spec.holdout
+    return fraction(store.keys_E, seed_of(store.spec.seed, "held out")) < store.spec.holdout
 
 
 def parts(store: Store, free_E: NDArray[np.bool_]) -> dict[str, float]:
@@ -57,7 +46,7 @@ def chosen(store: Store, free_E: NDArray[np.bool_], epoch: int) -> NDArray[np.bo
         if part >= 1:
             continue
         here = np.flatnonzero(free_E & (store.source_E == number))
-        here = here[np.argsort(scrambled(store.keys_E[here], digest(store.spec.seed, "share")), kind="stable")]
+        here = here[shuffled(store.keys_E[here], seed_of(store.spec.seed, "share"))]
         middle = np.cumsum(store.size_E[here]) - store.size_E[here] / 2
         at = middle / max(1, store.size_E[here].sum())
         taken_E[here] = (at - epoch * part) % 1.0 < part

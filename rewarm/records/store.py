@@ -19,8 +19,9 @@ import orjson
 from numpy.typing import NDArray
 
 from rewarm.corpora.rows import SeenIds
+from rewarm.hashing import seed_of
 from rewarm.records import graph
-from rewarm.records.entities import Entity, Line, Node, digest
+from rewarm.records.entities import Entity, Line, Node
 from rewarm.records.graph import Adjacency, Numbers, Places
 from rewarm.records.spec import Edge, Spec
 
@@ -65,7 +66,7 @@ class Filling:
         self._at.append(self._opened.tell())
         plain = [[node.kind, node.head, [[*line] for line in node.lines]] for node in entity.nodes]
         self._opened.write(orjson.dumps([entity.source, entity.id, entity.title, plain]) + b"\n")
-        self._keys.append(digest("at", entity.source, "", entity.id))
+        self._keys.append(seed_of("at", entity.source, "", entity.id))
         self._source.append(self._sources.index(entity.source))
         self._count.append(len(entity.nodes))
         for node in entity.nodes:

@@ -20,12 +20,12 @@ import numpy as np
 import orjson
 
 from rewarm.corpora.preferences import PAIRS
+from rewarm.hashing import Indices
 from rewarm.plan import Plan
 from rewarm.probes import Probe
 from rewarm.selection.cleaning import Reference, Settings
 from rewarm.selection.cleaning import clean as compare
 from rewarm.storage import read_json, replaced, write_json
-from rewarm.tokens.hashing import Indices
 from rewarm.tokens.prepare import alone_in
 from rewarm.tokens.shards import Store
 from rewarm.tokens.tokenizer import TextTokenizer

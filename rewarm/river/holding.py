@@ -13,6 +13,7 @@ from pathlib import Path
 from safetensors.torch import load_file
 from transformers import PreTrainedModel
 
+from rewarm.hashing import seed_of
 from rewarm.mixtures.draw import draw
 from rewarm.mixtures.fixed import Fixed
 from rewarm.plan import Plan
@@ -23,7 +24,6 @@ from rewarm.river.legs import LegPlan, trained_before
 from rewarm.river.replaying import SELF_CORPUS
 from rewarm.river.starts import base_model
 from rewarm.stages import NEW, OLD, SELF
-from rewarm.tokens.hashing import seed_of
 from rewarm.tokens.loader import Source, StageRows
 from rewarm.tokens.order import DocumentStream
 from rewarm.training import checkpoint

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from transformers import PreTrainedModel
 
+from rewarm.hashing import seed_of
 from rewarm.mixtures import Mixture
 from rewarm.mixtures.draw import draw
 from rewarm.objectives import Beginning, Objective, Rows
@@ -15,7 +16,6 @@ from rewarm.river.directory import RunDirectory
 from rewarm.river.inputs import Inputs
 from rewarm.river.legs import BASE, LegPlan
 from rewarm.river.starts import start_model
-from rewarm.tokens.hashing import seed_of
 from rewarm.tokens.loader import Source
 from rewarm.training.activations import Passes
 from rewarm.training.machine import choose_precision

@@ -7,13 +7,13 @@ from pathlib import Path
 from transformers import PreTrainedModel
 
 from rewarm.corpora.jsonl import Jsonl
+from rewarm.hashing import seed_of
 from rewarm.models.samples import Sampling, sample_corpus
 from rewarm.plan import SELF, Replay
 from rewarm.river.directory import RunDirectory
 from rewarm.river.inputs import Inputs
 from rewarm.river.legs import LegPlan
 from rewarm.river.replaying import SELF_CORPUS
-from rewarm.tokens.hashing import seed_of
 from rewarm.tokens.prepare import prepare
 from rewarm.types import Tell, silent
 

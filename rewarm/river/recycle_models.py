@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 from rewarm.evaluation.answering import Answerer
 from rewarm.evaluation.labelling import Labeller
 from rewarm.evaluation.learners import Learner
+from rewarm.hashing import seed_of
 from rewarm.models.load import save_model, save_tokenizer
 from rewarm.models.recycling import (
     TaskModel,
@@ -28,7 +29,6 @@ from rewarm.models.recycling import (
 from rewarm.report.recycling import Way
 from rewarm.river import merge_parts
 from rewarm.river.recycle_order import RecycleWork
-from rewarm.tokens.hashing import seed_of
 from rewarm.training.machine import on_device
 from rewarm.types import StorageError
 

@@ -17,8 +17,8 @@ from rewarm.evaluation.answering import Answers
 from rewarm.evaluation.classifier import Examples
 from rewarm.facts import reject
 from rewarm.facts.files import LINES, rows
+from rewarm.hashing import seed_of
 from rewarm.models.recycling import Kind
-from rewarm.tokens.hashing import seed_of
 from rewarm.tokens.tokenizer import TextTokenizer
 from rewarm.types import BadRows, UserError
 

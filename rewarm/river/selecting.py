@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from rewarm.corpora import Corpus
+from rewarm.hashing import fraction, seed_of
 from rewarm.models.load import check_vocabulary, load_model, save_tokenizer
 from rewarm.river.sampling import look
 from rewarm.river.selection_files import Output, write
@@ -28,7 +29,6 @@ from rewarm.river.stale_documents import Text
 from rewarm.selection import Column, Judged, Scene, Selection
 from rewarm.selection.budget import Budget, Choice, choose
 from rewarm.storage import held, read_json, write_json
-from rewarm.tokens.hashing import fraction, seed_of
 from rewarm.tokens.prepare import file_sizes, prepare
 from rewarm.tokens.shards import Store
 from rewarm.tokens.tokenizer import TextTokenizer

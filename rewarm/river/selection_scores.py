@@ -24,11 +24,11 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from rewarm.evaluation.document_scores import DocumentScore, DocumentScorer
+from rewarm.hashing import Indices, seed_of, shuffled
 from rewarm.models.load import weights_hash
 from rewarm.river.stale_documents import Text
 from rewarm.selection import Column, Need, Scene, Selection
 from rewarm.storage import replaced
-from rewarm.tokens.hashing import Indices, seed_of, shuffled
 from rewarm.tokens.prepare import alone_in
 from rewarm.tokens.tokenizer import TextTokenizer
 from rewarm.types import Document, Tell, UserError, silent

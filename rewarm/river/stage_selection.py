@@ -18,6 +18,7 @@ import numpy as np
 from transformers import PreTrainedModel
 
 from rewarm.corpora import Corpus
+from rewarm.hashing import Indices, fraction, seed_of
 from rewarm.plan import Plan, Stage
 from rewarm.river.directory import RunDirectory
 from rewarm.river.inputs import Inputs
@@ -27,7 +28,6 @@ from rewarm.river.stale_documents import Text
 from rewarm.selection import Selection
 from rewarm.selection.budget import WHY, Budget, choose
 from rewarm.storage import replaced
-from rewarm.tokens.hashing import Indices, fraction, seed_of
 from rewarm.training.machine import choose_precision
 from rewarm.types import Tell, UserError, silent
 

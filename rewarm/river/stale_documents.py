@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 
 from rewarm.corpora import Corpus
 from rewarm.corpora.sources import FieldCorpus
+from rewarm.hashing import Indices, text_hash
 from rewarm.probes.outdated import Claim
 from rewarm.probes.stale import Matcher
 from rewarm.storage import replaced
-from rewarm.tokens.hashing import Indices, text_hash
 from rewarm.tokens.prepare import alone_in, file_sizes
 from rewarm.tokens.shards import Store
 from rewarm.tokens.tokenizer import TextTokenizer

@@ -10,12 +10,12 @@ from transformers import PreTrainedModel
 
 from rewarm.adapters import Adapter
 from rewarm.adapters.beside import load_with_adapters
+from rewarm.hashing import seed_of
 from rewarm.models.load import check_length, check_vocabulary, make_model, save_model, weights_hash
 from rewarm.plan import Plan, Scratch
 from rewarm.river.directory import RunDirectory
 from rewarm.river.inputs import Inputs
 from rewarm.river.legs import BASE, LegPlan, trained_before
-from rewarm.tokens.hashing import seed_of
 from rewarm.training import checkpoint
 from rewarm.training.machine import on_device
 from rewarm.types import UserError

@@ -10,6 +10,7 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
+from rewarm.hashing import seed_of
 from rewarm.models.load import (
     save_model,
     weights_hash,
@@ -28,7 +29,6 @@ from rewarm.river.scores import score, totals
 from rewarm.river.starts import merge, start_model
 from rewarm.river.suites import ask_suites
 from rewarm.schedules import Schedule
-from rewarm.tokens.hashing import seed_of
 from rewarm.training import activations, checkpoint
 from rewarm.training.activations import Passes
 from rewarm.training.journal import Journal

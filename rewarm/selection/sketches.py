@@ -10,7 +10,6 @@ Shapes: G documents of a block, D documents, W runs of words, B bands, R signatu
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from rewarm.hashing import text_hash
 from rewarm.selection.word_grams import Hashes, Worded, gram_sets
 from rewarm.types import StorageError
 
@@ -37,10 +37,6 @@ def band_width(threshold: float) -> int:
         width for width in range(1, PERMUTATIONS + 1) if 1 - (1 - threshold**width) ** (PERMUTATIONS // width) >= RECALL
     ]
     return max(fitting, default=1)
-
-
-def _hash(text: str) -> int:
-    return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
 
 
 class SketchWriter:
@@ -79,8 +75,8 @@ class SketchWriter:
         run_W, counts_G = gram_sets(words, self.size)
         named = [name.encode("utf-8", "surrogatepass") for name in ids]
         columns: dict[str, Any] = {
-            "texts": [_hash(text) for text in texts],
-            "names": [_hash(name) for name in ids],
+            "texts": [text_hash(text) for text in texts],
+            "names": [text_hash(name) for name in ids],
             "wholes": _sums(run_W, counts_G),
             "counts": counts_G,
             "sets": np.full(len(texts), set_number),

@@ -8,7 +8,6 @@ Shapes: G texts, N words of all texts end to end, W runs of words.
 
 from __future__ import annotations
 
-import hashlib
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -17,6 +16,8 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from rewarm.hashing import text_hash
 
 Hashes = NDArray[np.uint64]
 _UNSPACED = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff"
@@ -59,7 +60,7 @@ def worded(texts: Sequence[str]) -> Worded:
 
 def _hash(word: str) -> int:
     folded = word.lower() if word.isascii() else unicodedata.normalize("NFKC", word).casefold()
-    return int.from_bytes(hashlib.blake2b(folded.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
+    return text_hash(folded)
 
 
 def run_hashes(words_N: Hashes, sizes: Sequence[int]) -> Iterator[tuple[int, Hashes]]:

@@ -18,9 +18,9 @@ from rewarm.corpora.faults import check_budget
 from rewarm.corpora.rows import SeenIds
 from rewarm.facts import Tally, leave_out, reject
 from rewarm.facts.files import InFiles, rows, words
+from rewarm.hashing import seed_of
 from rewarm.quantities import PositiveCount
 from rewarm.suites import Answers, Measure, Suite
-from rewarm.tokens.hashing import seed_of
 from rewarm.types import UserError
 
 Item = TypeVar("Item")

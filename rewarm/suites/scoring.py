@@ -22,7 +22,7 @@ from rewarm.evaluation.spans import positions
 from rewarm.suites import Asked
 from rewarm.suites.writing import Prompts
 from rewarm.tokens.tokenizer import TextTokenizer
-from rewarm.types import Tell
+from rewarm.types import counted
 
 BLOCK = 4000
 """Pairs scored at a time: requests of a whole suite would take more memory than a small model."""
@@ -52,7 +52,7 @@ def score(asked: Asked, pairs: Sequence[Pair], label: str) -> PairScores:
     scorer = Scorer(asked.model, positions(asked.model, MAX_LENGTH))
     logprob_N, greedy_N = np.full(len(pairs), -np.inf), np.zeros(len(pairs), bool)
     truncated = 0
-    tell = _telling(asked.tell, label, len(pairs))
+    tell = counted(asked.tell, label, len(pairs), "continuations")
     for start in range(0, len(pairs), BLOCK):
         made = requests(asked.tokenizer, pairs[start : start + BLOCK])
         usable = [place for place, one in enumerate(made) if 0 < len(one.continuation) <= scorer.max_length]
@@ -72,7 +72,7 @@ def per_byte_after(asked: Asked, prompts: Prompts, continuations: Sequence[Seque
     ids = [ids_T[opening:].tolist() for ids_T in _open(asked.tokenizer, texts)]
     made = [Request(prompts.ids[place // count], continuation) for place, continuation in enumerate(ids)]
     scorer = Scorer(asked.model, positions(asked.model, MAX_LENGTH))
-    found = scorer.score(made, _telling(asked.tell, "score continuations", len(made)))
+    found = scorer.score(made, counted(asked.tell, "score continuations", len(made), "continuations"))
     sizes = np.array([len(text.encode()) for text in texts], np.float64)
     # A diverged model's log-probabilities are no numbers, which no comparison would hold against it.
     logprob_N = np.where(np.isnan(found.logprob_N), -np.inf, found.logprob_N)
@@ -107,14 +107,3 @@ def _common(first: NDArray[Any], second: NDArray[Any]) -> int:
     length = min(len(first), len(second))
     different = np.flatnonzero(first[:length] != second[:length])
     return int(different[0]) if len(different) else length
-
-
-def _telling(tell: Tell, label: str, total: int) -> Any:
-    finished = 0
-
-    def done(count: int) -> None:
-        nonlocal finished
-        finished += count
-        tell(label, finished, total, "continuations")
-
-    return done

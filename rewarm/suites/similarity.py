@@ -13,7 +13,7 @@ from rewarm.corpora.sources import Name
 from rewarm.quantities import PositiveCount
 from rewarm.suites import Ability, Answers, Asked, Measure
 from rewarm.suites.rows import FileSuite, text_of
-from rewarm.types import UserError
+from rewarm.types import UserError, counted
 
 
 class Similarity(FileSuite[str]):
@@ -64,13 +64,7 @@ class Similarity(FileSuite[str]):
             [ids_T[:length] for ids_T in asked.tokenizer.encode(chosen.items[start : start + self.batch])]
             for start in starts
         ]
-        read = 0
-
-        def done(texts: int) -> None:
-            nonlocal read
-            read += texts
-            asked.tell("compare layers with the base", read, len(starts) * self.batch, "texts")
-
+        done = counted(asked.tell, "compare layers with the base", len(starts) * self.batch, "texts")
         found = similarity(base, asked.model, rows, asked.precision, done)
         low_L, high_L = found.interval(seed=asked.seed)
         left = len(chosen.items) - len(starts) * self.batch

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, get_args
 
 from rewarm.facts import Tally, leave_out
-from rewarm.tokens.hashing import seed_of
+from rewarm.hashing import seed_of
 
 Part = Literal["train", "dev", "test"]
 PARTS: tuple[Part, ...] = get_args(Part)

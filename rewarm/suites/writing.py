@@ -15,6 +15,7 @@ from rewarm.suites import Asked
 from rewarm.suites.asking import NO_TEMPLATE
 from rewarm.tokens.chat import ChatEncoder
 from rewarm.tokens.templates import choose
+from rewarm.types import counted
 
 
 class Said(NamedTuple):
@@ -62,13 +63,7 @@ def write(
 ) -> list[Said]:
     """What the model says to each prompt in at most `new_tokens`. Prompts longer than it reads lose their beginning."""
     room = max(1, positions(asked.model, MAX_LENGTH) - new_tokens)
-    finished = 0
-
-    def done(count: int) -> None:
-        nonlocal finished
-        finished += count
-        asked.tell(label, finished, len(prompts.ids), "answers")
-
+    done = counted(asked.tell, label, len(prompts.ids), "answers")
     found = decode(asked.model, [ids[-room:] for ids in prompts.ids], new_tokens, prompts.ends, done)
     return [_said(asked.tokenizer.decode, ids, stopped, stop) for ids, stopped in found]
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rewarm.tokens.hashing import chunks
+from rewarm.hashing import chunks
 from rewarm.tokens.order import DocumentStream
 from rewarm.tokens.packing import pack
 from rewarm.types import Batch

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rewarm.tokens.hashing import fraction, seed_of
+from rewarm.hashing import fraction, seed_of
 from rewarm.tokens.loader import StageRows
 from rewarm.tokens.packing import NO_TARGET
 from rewarm.tokens.tokenizer import TextTokenizer

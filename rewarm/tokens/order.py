@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rewarm.tokens.hashing import Indices as Indices
-from rewarm.tokens.hashing import Words, chunks, fraction, index_dtype, seed_of, shuffled, shuffled_lean
+from rewarm.hashing import Indices as Indices
+from rewarm.hashing import Words, chunks, fraction, index_dtype, seed_of, shuffled, shuffled_lean
 from rewarm.tokens.shards import Store
 from rewarm.types import UserError
 

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rewarm.tokens.hashing import Indices, seed_of, shuffled
+from rewarm.hashing import Indices, seed_of, shuffled
 from rewarm.tokens.loader import Source, StageRows
 from rewarm.tokens.order import Segment
 from rewarm.tokens.packing import pack

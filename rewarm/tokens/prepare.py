@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from rewarm.corpora import Corpus
 from rewarm.corpora.faults import check_budget
+from rewarm.hashing import Words, text_hash, text_hashes
 from rewarm.tokens.chat import ChatEncoder, encoder_of
-from rewarm.tokens.hashing import Words, text_hash, text_hashes
 from rewarm.tokens.shards import FORMAT, Learned, Store, StoreWriter
 from rewarm.tokens.tokenizer import TextTokenizer
 from rewarm.types import BadRows, Document, StorageError, Tell, UserError, silent

@@ -24,7 +24,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from rewarm.tokens.hashing import Indices, Words, chunks
+from rewarm.hashing import Indices, Words, chunks
 from rewarm.types import StorageError, UserError
 
 SHARD_TOKENS = 1 << 28

@@ -17,8 +17,8 @@ from typing import Any
 
 import zstandard
 
+from rewarm.hashing import seed_of, text_hash
 from rewarm.suites.splits import part_of
-from rewarm.tokens.hashing import seed_of, text_hash
 from rewarm.tokens.order import is_held_out
 
 Row = Mapping[str, Any]

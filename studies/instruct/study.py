@@ -25,6 +25,7 @@ from typing import Any
 
 from rewarm.evaluation.intervals import DocumentLosses
 from rewarm.facts.files import rows
+from rewarm.hashing import seed_of
 from rewarm.launch import tune
 from rewarm.models.load import load_model
 from rewarm.models.merging import Recipe, blend
@@ -38,7 +39,6 @@ from rewarm.river.scores import score
 from rewarm.river.suites import ask_suites_of_another, suite_answers
 from rewarm.storage import read_json, write_json
 from rewarm.suites import Answers
-from rewarm.tokens.hashing import seed_of
 from rewarm.training.machine import on_device
 from rewarm.types import BadRows
 

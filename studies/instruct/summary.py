@@ -15,9 +15,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from rewarm.evaluation.frontier import over_seeds
+
 HERE = Path(__file__).parent
-T95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571}
-"""Of Student's t with one degree of freedom less than values."""
 START = "instruct"
 ARMS = {
     "base": "the base",
@@ -37,10 +37,10 @@ SHARES = ("format_rate", "stop_rate", "accuracy kind", "accuracy word")
 
 def measured(values: list[float]) -> dict[str, Any]:
     """Mean, half-width of the interval, and the values."""
-    half = T95.get(len(values), 2.0) * statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else None
+    middle, _, high = over_seeds(values)
     return {
-        "mean": round(statistics.mean(values), 5),
-        "half": None if half is None else round(half, 5),
+        "mean": round(middle, 5),
+        "half": round(high - middle, 5) if len(values) > 1 else None,
         "seeds": [round(value, 5) for value in values],
     }
 

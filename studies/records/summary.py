@@ -12,12 +12,11 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from statistics import mean, stdev
 from typing import Any
 
+from rewarm.evaluation.frontier import over_seeds
+
 HERE = Path(__file__).parent
-T_95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}
-"""Two-sided, by the number of seeds."""
 CONTRASTS: dict[str, tuple[str, str, str, str, str]] = {
     "clusters help with values that products of one line share": ("cluster", "isolated", "line", "alone", "lower"),
     "clusters help with parents that a linked category lists": ("cluster", "isolated", "tree", "alone", "lower"),
@@ -35,8 +34,8 @@ CONTRASTS: dict[str, tuple[str, str, str, str, str]] = {
 
 def interval(values: list[float]) -> list[float]:
     """Mean and both ends of its 95 % interval; the ends are the mean for one seed."""
-    half = T_95[len(values)] * stdev(values) / len(values) ** 0.5 if len(values) > 1 else 0.0
-    return [round(value, 5) for value in (mean(values), mean(values) - half, mean(values) + half)]
+    middle, low, high = over_seeds(values) if len(values) > 1 else (values[0],) * 3
+    return [round(value, 5) for value in (middle, low, high)]
 
 
 def read(output: Path) -> tuple[dict[str, Any], dict[str, dict[int, dict[str, Any]]]]:

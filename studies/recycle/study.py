@@ -29,6 +29,7 @@ from rewarm.evaluation.labelling import Labeller
 from rewarm.evaluation.learners import score
 from rewarm.evaluation.tuning import Distil, Tuning, tune
 from rewarm.facts.files import rows
+from rewarm.hashing import seed_of
 from rewarm.launch import tune as tune_process
 from rewarm.models.load import save_model
 from rewarm.models.recycling import classifier_of, load_base, load_whole
@@ -42,7 +43,6 @@ from rewarm.river.recycle_task import read_task
 from rewarm.river.run import run
 from rewarm.river.train import Hooks
 from rewarm.storage import read_json, write_json
-from rewarm.tokens.hashing import seed_of
 from rewarm.training.machine import on_device
 from rewarm.types import BadRows
 

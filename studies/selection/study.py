@@ -98,7 +98,7 @@ def documents(data: Path, part: str, held_out: bool = False) -> Iterator[str]:
     """The texts of a file in an order that does not follow the file's; of books those that the base has learned, or
     with `held_out` those that it has not."""
     from rewarm.corpora.jsonl import Jsonl
-    from rewarm.tokens.hashing import text_hash
+    from rewarm.hashing import text_hash
     from rewarm.tokens.order import is_held_out
     from rewarm.types import BadRows
 

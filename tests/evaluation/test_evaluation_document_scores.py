@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy
 from transformers import BertConfig, BertForMaskedLM, BertModel, T5Config, T5ForConditionalGeneration
 
 from rewarm.evaluation.document_scores import DocumentScore, DocumentScorer
-from rewarm.tokens.hashing import text_hashes
+from rewarm.hashing import text_hashes
 from rewarm.tokens.shards import Store, StoreWriter
 from rewarm.tokens.tokenizer import TextTokenizer
 from rewarm.types import UserError

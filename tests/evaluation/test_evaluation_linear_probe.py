@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from rewarm.evaluation.linear_probe import Head, Labelled, fit_head, logistic, macro_f1
+from rewarm.evaluation.learners import macro_f1
+from rewarm.evaluation.linear_probe import Head, Labelled, fit_head, logistic
 from rewarm.types import UserError
 
 

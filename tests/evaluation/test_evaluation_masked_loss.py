@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from rewarm.evaluation.masked_loss import hidden, masked_losses
-from rewarm.tokens.hashing import text_hash
+from rewarm.hashing import text_hash
 from rewarm.tokens.masking import Masking
 from rewarm.tokens.shards import Store, StoreWriter
 from rewarm.tokens.tokenizer import TextTokenizer

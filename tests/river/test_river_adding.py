@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from rewarm.hashing import text_hash
 from rewarm.plan import from_values
 from rewarm.report.result import Result, read
 from rewarm.river.adding import Addition, add_stage, update
@@ -19,7 +20,6 @@ from rewarm.river.forecast import forecast
 from rewarm.river.run import report, run
 from rewarm.river.status import status
 from rewarm.river.train import Hooks
-from rewarm.tokens.hashing import text_hash
 from rewarm.tokens.order import is_held_out
 from rewarm.types import Stopped, UserError
 

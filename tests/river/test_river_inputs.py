@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from transformers import AutoModelForCausalLM
 
+from rewarm.hashing import text_hash
 from rewarm.plan import from_values
 from rewarm.river.directory import RunDirectory
 from rewarm.river.inputs import Inputs, make_inputs, read_inputs, record_inputs
 from rewarm.river.run import run
-from rewarm.tokens.hashing import text_hash
 from rewarm.types import UserError
 
 MakeValues = Callable[..., dict[str, Any]]

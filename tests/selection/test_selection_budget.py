@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from rewarm.hashing import fraction
 from rewarm.selection import Judged, quantiles
 from rewarm.selection.budget import COPY, OVER_BUDGET, TOO_LONG, Budget, Choice, choose, gumbel
-from rewarm.tokens.hashing import fraction
 from rewarm.types import UserError
 
 

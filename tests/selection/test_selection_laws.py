@@ -7,10 +7,10 @@ import json
 import numpy as np
 import pytest
 
+from rewarm.hashing import fraction, text_hash
 from rewarm.methods import build, known
 from rewarm.selection import Scene, Selection
 from rewarm.selection.budget import Budget, choose
-from rewarm.tokens.hashing import fraction, text_hash
 
 NAMES = [name for name, method in known("selection").items() if issubclass(method, Selection)]
 

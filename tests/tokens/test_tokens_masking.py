@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from rewarm.tokens.hashing import fraction, seed_of
+from rewarm.hashing import fraction, seed_of
 from rewarm.tokens.loader import Source, StageRows
 from rewarm.tokens.masking import MaskedRows, Masking
 from rewarm.tokens.order import DocumentStream

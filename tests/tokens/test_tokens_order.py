@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rewarm.tokens.hashing import scrambled, seed_of, text_hash
+from rewarm.hashing import scrambled, seed_of, text_hash
 from rewarm.tokens.order import DocumentStream, held_out, is_held_out, training_documents, watch_documents
 from rewarm.tokens.shards import Store
 from rewarm.types import UserError

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from rewarm.corpora.jsonl import Jsonl
+from rewarm.hashing import text_hash
 from rewarm.tokens import prepare as module
-from rewarm.tokens.hashing import text_hash
 from rewarm.tokens.prepare import fingerprint, prepare, store_folder
 from rewarm.tokens.tokenizer import TextTokenizer
 from rewarm.types import UserError

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rewarm.tokens.hashing import chunks, fraction, scrambled, seed_of, shuffled, shuffled_lean, text_hash, text_hashes
+from rewarm.hashing import chunks, fraction, scrambled, seed_of, shuffled, shuffled_lean, text_hash, text_hashes
 from rewarm.tokens.order import _HOLDOUT_SEED
 
 GOLDEN: dict[str, object] = {

@@ -1,0 +1,36 @@
+"""What several verbs are given in the same words: a path, or options as a plan writes them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rewarm.corpora import Corpus
+
+TEXT = "a file, folder or pattern, or options as in a plan: '{path: a.parquet, text_field: body}'."
+"""What `corpus` takes, for an option's help."""
+
+
+def value(name: str, given: str) -> Any:
+    """What an option was given, read as YAML where it is a mapping; UserError, which names it, for one that is none."""
+    import yaml
+
+    from rewarm.types import UserError
+
+    if not given.lstrip().startswith("{"):
+        return given
+    try:
+        return yaml.safe_load(given)
+    except yaml.YAMLError as error:
+        raise UserError(f"{name} {given!r}: {error}") from None
+
+
+def corpus(name: str, given: str) -> Corpus:
+    """The corpus that an option names by a path or by options; UserError, which names the option, for a wrong one."""
+    from rewarm.corpora import Corpus
+    from rewarm.kinds import corpus_options
+    from rewarm.methods import build
+
+    found = build("corpora", corpus_options(value(name, given)), name)
+    assert isinstance(found, Corpus)  # of the corpora folder
+    return found
