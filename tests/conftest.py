@@ -129,6 +129,22 @@ def masked_tokenizer_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def middle_tokenizer_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As `tiny_tokenizer_folder`, of a model of code: three tokens mark prefix, suffix and middle. Read only."""
+    from tokenizers import Tokenizer
+
+    from rewarm.tokens.middles import KNOWN
+    from rewarm.tokens.tokenizer import train
+
+    folder = tmp_path_factory.mktemp("tokenizer") / "middle"
+    train((_words(seed, 200) for seed in range(50)), VOCABULARY - 3, folder)
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.add_special_tokens(list(KNOWN[0]))
+    tokenizer.save(str(folder / "tokenizer.json"))
+    return folder
+
+
 @pytest.fixture
 def make_masked(masked_tokenizer_folder: Path) -> Callable[..., Any]:
     """A function: a model type such as bert, seed=0, **further keys -> a fresh tiny masked model, as `make_tiny`."""

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewarm.hashing import chunks
-from rewarm.tokens.order import DocumentStream
+from rewarm.tokens.order import DocumentStream, Segment
 from rewarm.tokens.packing import pack
 from rewarm.types import Batch
 
@@ -60,13 +60,17 @@ class StageRows:
             counts += np.bincount(drawn[part], minlength=len(self.sources))
         return counts
 
+    def row(self, source: Source, number: int) -> list[Segment]:
+        """The segments of a row of a corpus."""
+        return source.stream.row(number, self.seq_len)
+
     def batches(self, step: int, counts: NDArray[np.int64] | None = None) -> list[Batch]:
         """The micro-batches of a step; `counts` are the rows drawn before it, if known."""
         counts = (self.counts_before(step) if counts is None else counts).copy()
         rows = []
         for source in self.source_SR[step]:
             chosen = self.sources[source]
-            rows.append(chosen.stream.row(chosen.first_row + int(counts[source]), self.seq_len))
+            rows.append(self.row(chosen, chosen.first_row + int(counts[source])))
             counts[source] += 1
         sources = self.source_SR[step].tolist()
         return [

@@ -111,6 +111,11 @@ class TextTokenizer:
     def _named(self, name: str) -> int | None:
         return self._tokenizer.token_to_id(self.chat.named[name]) if name in self.chat.named else None
 
+    def id_of(self, token: str) -> int | None:
+        """The id of a token of the vocabulary by its name; None for one that it does not have."""
+        found = self._tokenizer.token_to_id(token)
+        return None if found is None else int(found)
+
     @property
     def mask_id(self) -> int | None:
         """The token that stands for a hidden one; None for a tokenizer that has none."""

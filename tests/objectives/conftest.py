@@ -14,12 +14,13 @@ from rewarm.objectives import Beginning
 from rewarm.tokens.loader import Source
 from rewarm.tokens.order import DocumentStream
 from rewarm.tokens.shards import Store, StoreWriter
+from rewarm.tokens.tokenizer import TextTokenizer
 
 LENGTH, STEPS, ROWS = 24, 6, 8
 
 
 @pytest.fixture
-def begin(tmp_path: Path) -> Callable[..., Beginning]:
+def begin(tmp_path: Path, middle_tokenizer_folder: Path) -> Callable[..., Beginning]:
     """A function: model, micro_rows=8, first_row=0, steps=6 -> a leg that begins with forty pairs of documents, of
     which the second half is learned (an answer), and the model as it was before."""
     source = np.random.default_rng(0)
@@ -38,6 +39,7 @@ def begin(tmp_path: Path) -> Callable[..., Beginning]:
         return Beginning(
             sources=[Source("pairs", stream, first_row)], source_SR=np.zeros((steps, ROWS), np.uint8), seq_len=LENGTH,
             micro_rows=micro_rows, seed=3, precision=torch.float32, before=lambda: model, kept=tmp_path / "references",
+            tokenizer=TextTokenizer(middle_tokenizer_folder),
         )  # fmt: skip
 
     return make
