@@ -18,6 +18,7 @@ import yaml
 from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
 from rewarm.kinds import corpus_options
+from rewarm.languages import Code, unknown_languages
 from rewarm.methods import Faults, Method, Options, build, checked
 from rewarm.quantities import Count, PositiveCount, Share
 from rewarm.references import retained, unfit, unknown_names
@@ -156,6 +157,7 @@ class Plan(Options):
         default_factory=dict
     )
     clean: Clean | None = None
+    languages: Annotated[bool | dict[Name, Code], Field(union_mode="left_to_right")] = False
     controls: Annotated[tuple[Control, ...], BeforeValidator(_listed)] = ()
 
     seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 0
@@ -188,6 +190,7 @@ class Plan(Options):
         watched = [watch.corpus for watch in self.watch]
         problems = unknown_names(self.stages, tuple(self.corpora), watched, self.old_corpus, self.probes)
         problems += unfit(self.stages, self.corpora, self.old_corpus, self.compile is True)
+        problems += unknown_languages(self.languages, self.corpora)
         if self.batch_tokens % self.seq_len:
             nearest_batch = max(1, round(self.batch_tokens / self.seq_len)) * self.seq_len
             problems.append(

@@ -15,13 +15,13 @@ PACKAGE = Path(rewarm.__file__).parent
 # One level a line. What stands on one level does not import each other.
 LEVELS = (
     ("types",),
-    ("quantities", "storage", "hashing"),
+    ("quantities", "storage", "hashing", "sandbox"),
     ("methods",),
-    ("stages", "kinds"),
+    ("stages", "kinds", "languages"),
     ("references", "stream"),
     ("plan",),
     ("corpora",),
-    ("difference", "facts", "records"),
+    ("difference", "facts", "records", "sketches"),
     ("probes",),
     ("selection",),
     ("tokens",),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rewarm.cli.verb import Answer, Manner, RunFolder, verb
+from rewarm.cli.verb import Answer, Execute, Manner, RunFolder, verb
 from rewarm.cli.watcher import Watcher
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ class Options:
     ] = None
     epochs: Annotated[str | None, typer.Option(help="The budget as passes through the new text instead.")] = None
     learning_rate: Annotated[str | None, typer.Option(help="The peak learning rate.")] = None
+    execute: Execute = False
     set: Annotated[
         list[str] | None,
         typer.Option(
@@ -52,6 +53,7 @@ def add_stage(manner: Manner, options: Options) -> Answer:
     """
     from rewarm.launch import tune
     from rewarm.river.adding import update
+    from rewarm.sandbox.permission import executing
 
     addition = _addition(options)
     found = update(options.run, addition)
@@ -61,11 +63,13 @@ def add_stage(manner: Manner, options: Options) -> Answer:
 
         return told(forecast(found.plan, timed=True, added=True))
     tune()
-    with Watcher(manner) as watcher:
+    with executing(options.execute), Watcher(manner) as watcher:
         from rewarm.cli.report import told as told_result
         from rewarm.river.adding import add_stage as add
         from rewarm.river.forecast import forecast
+        from rewarm.river.suite_sets import check_execution
 
+        check_execution(found.plan)
         forecast(found.plan, added=True).refuse()
         result = add(options.run, addition, watcher.hooks(), _command(options))
     return told_result(result, options.run)
@@ -107,5 +111,6 @@ def _command(options: Options) -> str:
     for name in ("name", "probes", "tokens", "epochs", "learning_rate"):
         value = getattr(options, name)
         words += [] if value is None else [f"--{name.replace('_', '-')}", value]
+    words += ["--execute"] if options.execute else []
     words += [word for text in options.set or () for word in ("--set", text)]
     return shlex.join(words)

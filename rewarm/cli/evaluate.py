@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rewarm.cli.verb import Answer, Manner, table, verb
+from rewarm.cli.verb import Answer, Execute, Manner, table, verb
 from rewarm.cli.watcher import Watcher
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def register(app: typer.Typer) -> None:
     verb(app, evaluate, works=True)
 
 
-def evaluate(manner: Manner, model: _Model, on: _On) -> Answer:
+def evaluate(manner: Manner, model: _Model, on: _On, execute: Execute = False) -> Answer:
     """Score any model on what a run watches and asks.
 
     It is compared with the run's base on the same documents, so it must use the run's tokenizer. Stores nothing.
@@ -45,14 +45,16 @@ def evaluate(manner: Manner, model: _Model, on: _On) -> Answer:
     from rewarm.river.scores import score
     from rewarm.river.shapes import base_shape
     from rewarm.river.suite_rows import suites_of_another
-    from rewarm.river.suite_sets import check_suites
+    from rewarm.river.suite_sets import check_execution, check_suites
     from rewarm.river.suites import ask_suites_of_another, is_suite_asked, suite_answers
+    from rewarm.sandbox.permission import executing
     from rewarm.training.machine import on_device
     from rewarm.types import UserError
 
     plan = RunDirectory(on).resolved()
     run = RunDirectory.of(plan, on)
-    with Watcher(manner) as watcher, tempfile.TemporaryDirectory() as folder:
+    with executing(execute), Watcher(manner) as watcher, tempfile.TemporaryDirectory() as folder:
+        check_execution(plan)
         check_suites(plan, run)
         inputs = read_inputs(plan, run)
         base = scored(run, BASE, inputs.watch_documents)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from rewarm.cli.verb import Answer, Manner, PlanFile, verb
+from rewarm.cli.verb import Answer, Execute, Manner, PlanFile, verb
 from rewarm.cli.watcher import Watcher
 
 
@@ -13,13 +13,14 @@ def register(app: typer.Typer) -> None:
     verb(app, run, writes=True, works=True)
 
 
-def run(manner: Manner, plan: PlanFile) -> Answer:
+def run(manner: Manner, plan: PlanFile, execute: Execute = False) -> Answer:
     """Train a plan's stages and controls, score every model, report.
 
     The same command goes on after a stop. SIGTERM or Ctrl-C saves and stops; a second one quits at once.
     """
     from rewarm.launch import tune
     from rewarm.plan import load
+    from rewarm.sandbox.permission import executing
 
     loaded = load(plan)
     if manner.dry_run:
@@ -28,11 +29,13 @@ def run(manner: Manner, plan: PlanFile) -> Answer:
 
         return told(forecast(loaded, timed=True))
     tune()
-    with Watcher(manner) as watcher:
+    with executing(execute), Watcher(manner) as watcher:
         from rewarm.cli.report import told as told_result
         from rewarm.river.forecast import forecast
         from rewarm.river.run import run as run_plan
+        from rewarm.river.suite_sets import check_execution
 
+        check_execution(loaded)
         forecast(loaded).refuse()
-        result = run_plan(loaded, watcher.hooks(), command=f"rewarm run {plan}")
+        result = run_plan(loaded, watcher.hooks(), command=f"rewarm run {plan}{' --execute' if execute else ''}")
     return told_result(result, loaded.directory)

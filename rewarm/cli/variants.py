@@ -117,7 +117,22 @@ def _told(found: Comparison, output: Path) -> Answer:
         "comparison": json.loads(found.model_dump_json()),
     }
     notes = [f"note: {note}" for note in found.notes]
-    return Answer(values, [_table(found), reading(found), LEGEND, AGAINST, *notes, f"Page: {page}"])
+    return Answer(values, [_table(found), reading(found), LEGEND, AGAINST, *_transfers(found), *notes, f"Page: {page}"])
+
+
+def _transfers(found: Comparison) -> list[RenderableType]:
+    """The forward and backward transfers of each arm, where the plan asks for languages."""
+    from rewarm.report import arm_transfers
+
+    held = found.transfers()
+    if not held:
+        return []
+    summed = arm_transfers.table(held)
+    shown = table(*summed.head)
+    for line in summed.lines:
+        shown.add_row(*("\n".join(filter(None, (entry.text, entry.note))) for entry in line))
+    shown.columns[0].overflow = "fold"
+    return [shown, arm_transfers.LEGEND]
 
 
 def _table(found: Comparison) -> Table:

@@ -32,6 +32,10 @@ PlanFile = Annotated[Path, typer.Argument(metavar="PLAN", help="The plan, a YAML
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.", show_default=False)]
 
 
+Execute = Annotated[bool, typer.Option("--execute", help="Let suites run programs that a model wrote (docs/code.md).")]
+"""Only the one who types the command can say so."""
+
+
 @dataclass(frozen=True, slots=True)
 class Manner:
     """How a verb was asked to behave: its answer as JSON, no progress, nothing written."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 import random
 import sysconfig
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ PASSAGE = 1500
 """Characters of a passage of code, and of noise."""
 STREAM_KINDS = {"towns": "town", "houses": "house", "roads": "road"}
 STREAM_DOCUMENTS = 250
+LANGUAGES = {"east": ("", ""), "west": ("aok", "oak"), "far": ("abcdeghiklmnoprstuvy", "uvgtyhcoqrwzinpdbfek")}
+"""Letters of an invented language that are written for others; `far` has hardly a run of three in common."""
 LABELLED = 220
 """Texts of each class of a labelled set."""
 PRODUCTS = 20
@@ -140,6 +143,14 @@ def _stream(folder: Path) -> None:
         labelled += [{"text": text, "label": name, "subject": subject} for text, subject in said[:LABELLED]]
     write_rows(folder / "classes.jsonl", labelled)
     write_rows(folder / "control.jsonl", _reference_or_library())
+
+
+def _languages(folder: Path) -> None:
+    about = facts(1, subjects(("town",)))
+    for name, letters in LANGUAGES.items():
+        table = str.maketrans(*letters)
+        told = (replace(one, text=one.text.translate(table)) for one in documents(about, count=STREAM_DOCUMENTS))
+        write_documents(folder / "languages" / f"{name}.jsonl", told)
 
 
 def _reference_or_library() -> Iterator[dict[str, str]]:
@@ -273,4 +284,5 @@ WRITERS: dict[str, Callable[[Path], None]] = {
     "cossu": _stream,
     "recyclable": _recycled,
     "pllama": _science,
+    "shift": _languages,
 }

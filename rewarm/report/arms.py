@@ -12,6 +12,7 @@ from typing import Any, Literal
 from pydantic import ConfigDict, computed_field, model_validator
 
 from rewarm.evaluation.frontier import Point, Standing, frontier
+from rewarm.report.arm_transfers import ArmTransfer
 from rewarm.report.part import Part, Verdict
 from rewarm.report.result import Column
 from rewarm.report.wording import NOISE, SYMBOLS, Change, interval, percent, point
@@ -69,7 +70,8 @@ class SeedRun(Part):
 class ArmRow(Part):
     """One arm over its seeds. `change` is what it varies, as a plan writes it; `factor` what the plan's learning rates
     were multiplied by; `control_of` the arm whose random control it is. `cost` is seconds per token over those of plain
-    training at the same seed, the median over seeds. `standing` holds a method against the sweep of learning rates."""
+    training at the same seed, the median over seeds. `standing` holds a method against the sweep of learning rates;
+    `transfers` are those of a plan with `languages`."""
 
     name: str
     kind: ArmKind
@@ -82,6 +84,7 @@ class ArmRow(Part):
     runs: list[SeedRun]
     cost: float
     standing: Standing | None = None
+    transfers: tuple[ArmTransfer, ...] = ()
 
     @property
     def seconds(self) -> float:
@@ -127,6 +130,10 @@ class Comparison(Part):
         if found is None:
             raise ValueError(f"no arm is called '{name}'; there are {', '.join(arm.name for arm in self.arms)}")
         return found
+
+    def transfers(self) -> list[tuple[str, tuple[ArmTransfer, ...]]]:
+        """The transfers of each arm that has some, by its name."""
+        return [(arm.name, arm.transfers) for arm in self.arms if arm.transfers]
 
     def sweep(self) -> list[ArmRow]:
         """The arms of the learning rates, the lowest first."""

@@ -12,6 +12,7 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 
 from rewarm.quantities import clock, short
+from rewarm.report import arm_transfers
 from rewarm.report.arms import AGAINST, LEGEND, ArmRow, Comparison, Measured, against, measured, reading
 from rewarm.report.comparison import HEAD, write_whole
 from rewarm.report.figures import MARKERS, Panel, blank, percent_axes, with_legend
@@ -54,7 +55,19 @@ measures before it trains is not in it. New tokens: those that were not replay.<
 {% endfor %}</tbody>
 </table>
 </div>
-{% endif %}{% if notes %}<h2>Notes</h2>
+{% endif %}{% if transfers %}<h2>Transfer between stages</h2>
+<p>{{ transfer_legend }}</p>
+{% for table in transfers %}<div class="scroll" tabindex="0">
+<table>
+<thead><tr>{% for word in table.head %}<th scope="col">{{ word }}</th>{% endfor %}</tr></thead>
+<tbody>
+{% for line in table.lines %}<tr>{% for cell in line %}{% if loop.first %}<th scope="row">{{ cell.text }}</th>
+{% else %}<td>{{ cell.text }}{% if cell.note %}<span class="note">{{ cell.note }}</span>{% endif %}</td>
+{% endif %}{% endfor %}</tr>
+{% endfor %}</tbody>
+</table>
+</div>
+{% endfor %}{% endif %}{% if notes %}<h2>Notes</h2>
 <ul>{% for note in notes %}<li>{{ note }}</li>{% endfor %}</ul>
 {% endif %}</body>
 </html>
@@ -93,6 +106,8 @@ def html(comparison: Comparison) -> str:
         against=AGAINST,
         tried=comparison.tried,
         notes=comparison.notes,
+        transfers=[arm_transfers.table(held), arm_transfers.each(held)] if (held := comparison.transfers()) else [],
+        transfer_legend=arm_transfers.LEGEND,
     )
 
 

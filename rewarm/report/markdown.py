@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 import yaml
 
 from rewarm.quantities import clock, short
-from rewarm.report import facts, meanings, months, pairs, suites, vocabulary, wording
+from rewarm.report import facts, languages, meanings, months, pairs, suites, vocabulary, wording
+from rewarm.report.language_parts import Languages
 from rewarm.report.result import Months, Result, Row
 from rewarm.report.suite_parts import Suites
 from rewarm.report.vocabulary_parts import Vocabulary
@@ -28,6 +29,7 @@ def markdown(result: Result) -> str:
         ("What the model was fed", _shares(result)),
         ("Corpora", _corpora(result)),
         *([("Vocabulary", _vocabulary(result.vocabulary))] if result.vocabulary is not None else []),
+        *([("Languages", _languages(result.languages))] if result.languages is not None else []),
         ("Cost", _cost(result)),
         ("Stream metrics", _metrics(result)),
         ("Stamp", _stamp(result)),
@@ -113,6 +115,13 @@ def _months(result: Result, held: Months) -> str:
 def _vocabulary(held: Vocabulary) -> str:
     lines = [[plain(line[0]), *line[1:]] for line in vocabulary.lines(held)]
     return f"{plain(vocabulary.about(held))}\n\n{_table(vocabulary.HEADS, lines, numbers=len(vocabulary.HEADS) - 1)}"
+
+
+def _languages(held: Languages) -> str:
+    parts = [plain(languages.about(held))]
+    for title, meaning, table in languages.parts(held):
+        parts += [f"### {title}", plain(meaning), _entries(table)]
+    return "\n\n".join(parts)
 
 
 def _facts(result: Result) -> str:

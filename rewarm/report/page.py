@@ -17,6 +17,7 @@ from rewarm.report import (
     fact_figures,
     facts,
     figures,
+    languages,
     layers,
     meanings,
     months,
@@ -102,6 +103,7 @@ def html(result: Result) -> str:
         **_pairs(result),
         **_suites(result),
         **_vocabulary(result),
+        **_languages(result),
         months=_drawn(months.panel(result)),
         month_means=months.summary(result.months) if result.months is not None else [],
         plan=yaml.safe_dump(result.plan, sort_keys=False, allow_unicode=True, width=100),
@@ -245,6 +247,13 @@ def _vocabulary(result: Result) -> dict[str, Any]:
         "vocabulary_about": vocabulary.about(held) if held is not None else "",
         "vocabulary_heads": vocabulary.HEADS,
     }
+
+
+def _languages(result: Result) -> dict[str, Any]:
+    held = result.languages
+    if held is None:
+        return {"languages": []}
+    return {"languages": languages.parts(held), "languages_about": languages.about(held)}
 
 
 def _by_run(result: Result) -> list[tuple[str, list[ShareOf]]]:

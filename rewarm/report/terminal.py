@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rewarm.quantities import short
-from rewarm.report import facts, months, pairs, suites, wording
+from rewarm.report import facts, languages, months, pairs, suites, wording
 from rewarm.report.part import Verdict
 from rewarm.report.result import Column, Result, Row
 
@@ -34,6 +34,7 @@ def table(result: Result) -> RenderableType:
     parts += _facts(result)
     parts += _pairs(result)
     parts += _suites(result)
+    parts += _languages(result)
     legend = Text("Loss per byte against the base, 95% intervals. ")
     legend.append("▼ better", _STYLES["better"]).append("  ")
     legend.append("▲ worse", _STYLES["worse"]).append("  ")
@@ -119,6 +120,21 @@ def _suites(result: Result) -> list[RenderableType]:
         for line in found.lines:
             shown.add_row(*(Text.assemble(entry.text, "\n", (entry.note, "dim")) for entry in line))
         parts += [shown, Text()] if found.lines else []
+    return parts
+
+
+def _languages(result: Result) -> list[RenderableType]:
+    """The transfers, and what share of each corpus is in which language."""
+    held = result.languages
+    parts: list[RenderableType] = []
+    for title, _, found in languages.parts(held) if held is not None else []:
+        shown = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), title=title)
+        shown.title_justify = "left"
+        for word in found.head:
+            shown.add_column(word, overflow="fold")
+        for line in found.lines:
+            shown.add_row(*(Text.assemble(entry.text, "\n", (entry.note, "dim")) for entry in line))
+        parts += [shown, Text()]
     return parts
 
 

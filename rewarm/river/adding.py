@@ -21,7 +21,7 @@ from rewarm.river.inputs import Inputs, add_inputs, record_inputs, stores_begun_
 from rewarm.river.legs import LegPlan, goes_on, legs
 from rewarm.river.run import carry_out
 from rewarm.river.status import is_reported, leg_names
-from rewarm.river.suite_sets import check_suites
+from rewarm.river.suite_sets import check_execution, check_suites
 from rewarm.river.train import Hooks
 from rewarm.stream import grown, without_last_stage
 from rewarm.training.checkpoint import steps_saved
@@ -99,6 +99,7 @@ def add_stage(root: Path, addition: Addition, hooks: Hooks | None = None, comman
     with RunDirectory(root).locked():
         found = update(root, addition)
         plan, run = found.plan, found.run
+        check_execution(plan)
         check_suites(plan, run)
         inputs = add_inputs(plan, run, hooks.tell_or_stop)
         _refuse_same_text(inputs, plan)

@@ -13,9 +13,11 @@ import numpy as np
 
 from rewarm.evaluation.frontier import Point, over_seeds, standing
 from rewarm.evaluation.intervals import DocumentLosses, paired_delta
+from rewarm.report.arm_transfers import ArmTransfer
 from rewarm.report.arms import ArmRow, Measured, SeedRun
+from rewarm.report.part import Verdict
 from rewarm.report.result import Result, check_same_base
-from rewarm.report.wording import Change, columns, mean_of
+from rewarm.report.wording import NOISE, Change, columns, mean_of
 from rewarm.river.directory import RunDirectory
 from rewarm.river.legs import BASE
 from rewarm.river.outcome import scored
@@ -92,9 +94,29 @@ def arm_rows(arms: Sequence[Arm], runs: Mapping[str, Sequence[Finished]]) -> tup
                 runs=own,
                 cost=median(ratios),
                 standing=standing([Point(one.old, one.new) for one in own], sweeps_S) if arm.kind != "sweep" else None,
+                transfers=_transfers([one.result for one in runs[arm.name]]),
             )
         )
     return rows, _notes(rows)
+
+
+def _transfers(results: Sequence[Result]) -> tuple[ArmTransfer, ...]:
+    """The transfers of the runs of an arm, each over its seeds."""
+    held = [one.languages.transfers if one.languages is not None else [] for one in results]
+    found = []
+    for of_seed in zip(*held, strict=True):
+        first = of_seed[0]
+        value, low, high = over_seeds([one.value for one in of_seed])
+        verdict: Verdict = "better" if low > 0 else "worse" if high < 0 else NOISE
+        if len(of_seed) == 1 or not math.isfinite(value):
+            low, high, verdict = first.low, first.high, first.verdict
+        found.append(
+            ArmTransfer(
+                kind=first.kind, stage=first.stage, corpus=first.corpus, value=value, low=low, high=high,
+                verdict=verdict,
+            )
+        )  # fmt: skip
+    return tuple(found)
 
 
 def _over(first: float, second: float) -> float:

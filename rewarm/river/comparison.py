@@ -43,7 +43,8 @@ def run_plan(plan: Plan, arm: Arm, seed: int, output: Path, base: str | None = N
     changes = {
         "output_dir": str(output / "arms" / arm.folder / f"seed-{seed}"),
         "prepared_dir": plan.prepared_dir or str(output / "prepared"),
-        "controls": (),
+        # Transfer forward is against the control; nothing else that a comparison shows needs one.
+        "controls": tuple(word for word in plan.controls if word == "alone" and arm.plan.languages),
         "seed": plan.seed + seed,
         "eval_every": plan.eval_every or 0,
     }

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from rewarm.corpora import Corpus
 from rewarm.corpora.preferences import PAIRS
+from rewarm.evaluation.languages import check_detector
 from rewarm.plan import Plan, Scratch, TrainTokenizer
 from rewarm.probes import Probe
 from rewarm.river import cleaning, heads, tiny_text
@@ -138,6 +139,8 @@ def check_files(plan: Plan, prepared: Container[str] = (), kept_probes: Containe
             )
     if problems:
         raise UserError("\n".join(problems))
+    if plan.languages:
+        check_detector()
 
 
 def make_inputs(plan: Plan, run: RunDirectory, tell: Tell = silent) -> Inputs:

@@ -16,6 +16,7 @@ from rewarm.river import heads, stage_selection, stale
 from rewarm.river.directory import RunDirectory
 from rewarm.river.fact_rows import facts_of
 from rewarm.river.inputs import Inputs
+from rewarm.river.languages import languages
 from rewarm.river.legs import BASE, LegPlan, remarks
 from rewarm.river.pairs import pair_sets
 from rewarm.river.stream_metrics import Losses, metrics, months
@@ -70,10 +71,7 @@ def collect(
     for word, directory, legs in controls:
         finished = directory.finished()
         if all(leg.name in finished for leg in legs):
-            last = [leg for leg in legs if leg.kind == "stage"][-1]
-            losses, tokens = scored(directory, last.name, base), _tokens_by(plan, last)
-            name = _control_name(plan, word, last)
-            rows.append(row(name, "control", losses, base, control=word, stage=last.stage, tokens=tokens))
+            rows.append(_control_row(plan, word, directory, legs, base))
         if word == "alone":
             alone = {leg.stage: scored(directory, leg.name, base) for leg in legs if leg.name in finished}
         parts.add(plan, directory, legs, word, facts)
@@ -98,10 +96,17 @@ def collect(
         machine=facts["machine"],
         notes=[*inputs.notes, *_notes(plan, run, planned, controls), *_joint_note(rows)],
         vocabulary=vocabulary(plan, inputs, run),
+        languages=languages(plan, inputs, run, planned, own | {BASE: base}, alone),
         facts=facts_of(plan, run, planned, controls, _control_names(rows)),
         pairs=pair_sets(run, inputs, planned, controls),
         suites=suites_of_run(plan, run, planned, controls, _control_names(rows)),
     )
+
+
+def _control_row(plan: Plan, word: str, directory: RunDirectory, legs: Sequence[LegPlan], base: Losses) -> Row:
+    last = [leg for leg in legs if leg.kind == "stage"][-1]
+    facts = {"control": word, "stage": last.stage, "tokens": _tokens_by(plan, last)}
+    return row(_control_name(plan, word, last), "control", scored(directory, last.name, base), base, **facts)
 
 
 def _control_names(rows: Sequence[Row]) -> dict[str, str]:

@@ -24,7 +24,7 @@ from rewarm.river.pairs import has_judged, judge
 from rewarm.river.replaying import SELF_CORPUS
 from rewarm.river.scores import score, score_finished
 from rewarm.river.starts import base_model
-from rewarm.river.suite_sets import check_suites, record_suites
+from rewarm.river.suite_sets import check_execution, check_suites, record_suites
 from rewarm.river.suites import ask_suites, is_suite_asked
 from rewarm.river.train import Hooks, train_legs
 from rewarm.training.machine import (
@@ -44,6 +44,7 @@ def run(plan: Plan, hooks: Hooks | None = None, command: str | None = None) -> R
 
     UserError when the plan or its input is wrong, Stopped when the hooks ask to stop, StorageError when a write fails.
     """
+    check_execution(plan)
     hooks = hooks or Hooks()
     command = command or " ".join(sys.argv)
     directory = RunDirectory.of(plan)

@@ -27,7 +27,7 @@ def metrics(
     `own` holds the losses of each finished leg by its name, `alone` those of the control by stage. Without a watched
     corpus of each stage, or with a cell that was not scored, the stream metrics are unmeasured.
     """
-    path = _path(planned)
+    path = path_of(planned)
     tasks = _tasks(plan, path, base)
     ready = all(leg.name in own for leg in path)
     old = [corpus for corpus in base if plan.role(corpus) == "old"]
@@ -57,7 +57,7 @@ def metrics(
 
 def months(plan: Plan, planned: Sequence[LegPlan], own: Mapping[str, Losses], base: Losses) -> Months | None:
     """The summary of every stage on the text of every stage; None with fewer than three stages or an unwatched one."""
-    path = _path(planned)
+    path = path_of(planned)
     tasks = _tasks(plan, path, base)
     if len(path) < FEWEST_MONTHS or not all(tasks):
         return None
@@ -82,7 +82,7 @@ def _tasks(plan: Plan, path: Sequence[LegPlan], base: Losses) -> list[list[str]]
     return [[one for one in learned[leg.stage] if one in base and plan.role(one) == "new"] for leg in path]
 
 
-def _path(planned: Sequence[LegPlan]) -> list[LegPlan]:
+def path_of(planned: Sequence[LegPlan]) -> list[LegPlan]:
     """Stages from the base to the last stage, each starting where the one before it ended."""
     by_name = {leg.name: leg for leg in planned}
     trunk = [leg for leg in planned if leg.kind == "stage"]

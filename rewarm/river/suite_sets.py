@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from rewarm.plan import Plan
 from rewarm.river.directory import RunDirectory
+from rewarm.sandbox import permission
 from rewarm.suites import Suite
 from rewarm.types import UserError
 
@@ -33,6 +34,13 @@ def missing_suites(plan: Plan) -> list[str]:
         except UserError as error:
             problems.append(f"suites.{name}: {error}")
     return problems
+
+
+def check_execution(plan: Plan) -> None:
+    """UserError, before any work, when a suite runs programs and the user has not said that they may be run."""
+    for name, suite in _suites(plan):
+        if suite.executes:
+            permission.require(f"suites.{name}")
 
 
 def check_suites(plan: Plan, run: RunDirectory) -> None:

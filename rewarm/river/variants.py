@@ -17,9 +17,10 @@ import yaml
 
 from rewarm.methods import Method, Options, checked, nearest
 from rewarm.plan import Plan, from_values
+from rewarm.river.orders import order_of, orders, reordered
 from rewarm.types import UserError
 
-KEYS = ("retention", "adapter", "schedule", "mixture", "replay", "learning_rate", "optimizer_state")
+KEYS = ("retention", "adapter", "schedule", "mixture", "replay", "learning_rate", "optimizer_state", "order")
 BUDGETS = ("tokens", "epochs", "data")
 REMOVABLE = ("retention", "adapter", "replay")
 """Keys a stage can do without: learning rates are swept without them."""
@@ -52,7 +53,7 @@ class Arm:
 
     def change(self) -> dict[str, Any]:
         """What it varies, as plain values: the key with its value in the first stage."""
-        return {self.key: _plain(getattr(self.plan.stages[0], self.key))} if self.key else {}
+        return {self.key: _plain(_value(self.plan, self.key))} if self.key else {}
 
 
 def parse_vary(given: Sequence[str]) -> dict[str, list[Any]]:
@@ -121,9 +122,9 @@ def arms(plan: Plan, vary: Mapping[str, Sequence[Any]], factors: Sequence[float]
     others = sorted({*factors} - {1.0})
     found += [Arm(f"learning rate x{factor:g}", "sweep", _at_rate(plain, factor), factor=factor) for factor in others]
     for key, values in vary.items():
-        for value in values:
+        for value in orders(plain, values) if key == "order" else values:
             other = _changed(plain, key, value)
-            arm = Arm(_label(key, getattr(other.stages[0], key)), "variant", other, key)
+            arm = Arm(_label(key, _value(other, key)), "variant", other, key)
             if all(arm.plan.resolved() != before.plan.resolved() for before in found):
                 found.append(arm)
     return _scored_alike(_named_apart(found))
@@ -156,12 +157,12 @@ def tunings(arm: Arm) -> list[Arm]:
         return []
     tried = []
     # What a caller put before the name stays there, or arms that differ in more than the key would share a name.
-    before = arm.name.removesuffix(_label(arm.key, getattr(arm.plan.stages[0], arm.key)))
+    before = arm.name.removesuffix(_label(arm.key, _value(arm.plan, arm.key)))
     for values in itertools.product(*(list(_options(method)) for method in methods)):
         pairs = zip(methods, values, strict=True)
         built = [checked(type(method), {**_given(method), **options}) for method, options in pairs]
         plan = _changed(arm.plan, arm.key, built if len(built) > 1 else built[0])
-        label = _label(arm.key, getattr(plan.stages[0], arm.key))
+        label = _label(arm.key, _value(plan, arm.key))
         tried.append(replace(arm, name=f"{before}{label}", plan=plan))
     return tried if len(tried) > 1 else []
 
@@ -187,12 +188,19 @@ def _control(method: Method) -> Method | None:
 
 
 def _methods(arm: Arm) -> list[Method]:
-    value = getattr(arm.plan.stages[0], arm.key) if arm.key else ()
+    value = _value(arm.plan, arm.key) if arm.key else ()
     return [method for method in (value if isinstance(value, tuple) else (value,)) if isinstance(method, Method)]
 
 
+def _value(plan: Plan, key: str) -> Any:
+    """The value of what varies: the first stage's, or the order of all stages."""
+    return order_of(plan) if key == "order" else getattr(plan.stages[0], key)
+
+
 def _changed(plan: Plan, key: str, value: Any) -> Plan:
-    """The plan with one key of every stage changed; None and `none` take it away."""
+    """The plan with one key of every stage changed; None and `none` take it away. `order` changes their order."""
+    if key == "order":
+        return reordered(plan, value)
     values = plan.resolved()
     for stage in values["stages"]:
         if value in (None, "none"):
@@ -242,7 +250,7 @@ def _named_apart(found: list[Arm]) -> list[Arm]:
 def _label(key: str, value: Any) -> str:
     """A value as a name: methods by name with the options that were given, other values after their key."""
     parts = value if isinstance(value, tuple) else (value,)
-    words = " + ".join(map(_word, parts)) or "none"
+    words = ("-" if key == "order" else " + ").join(map(_word, parts)) or "none"
     return words if parts and isinstance(parts[0], Method) else f"{key.replace('_', ' ')} {words}"
 
 

@@ -128,13 +128,13 @@ def sample_words(store: Store, tokenizer: TextTokenizer, tokens: int = SAMPLE_TO
     Words are what stands between white space, lower case, without the punctuation around it.
     """
     found: list[str] = []
-    for document in _spread(store, tokens):
+    for document in spread(store, tokens):
         text = tokenizer.decode(store.ids(document, 0, DOCUMENT_TOKENS).tolist())
         found += [word for raw in text.split() if (word := raw.strip(_ENDS).casefold())]
     return found
 
 
-def _spread(store: Store, tokens: int) -> Iterator[int]:
+def spread(store: Store, tokens: int) -> Iterator[int]:
     """Numbers of documents, evenly apart, whose readable beginnings hold about so many tokens together."""
     lengths_D = np.minimum(store.lengths, DOCUMENT_TOKENS)
     total = int(lengths_D.sum())

@@ -162,6 +162,9 @@ class Suite(Method):
     asks_causal_models: ClassVar[bool] = False
     """Whether it asks what follows a text, which other models than causal language models cannot say."""
 
+    executes: ClassVar[bool] = False
+    """Whether it runs programs that a model wrote, which only the user may allow (rewarm/sandbox/permission.py)."""
+
     ability: Ability = "general"
     headline: str | None = None
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from rewarm.evaluation.causal_spans import MAX_LENGTH
 from rewarm.evaluation.decoding import decode
+from rewarm.evaluation.sampled import Drawing, sample
 from rewarm.evaluation.spans import positions
 from rewarm.suites import Asked
 from rewarm.suites.asking import NO_TEMPLATE
@@ -66,6 +67,14 @@ def write(
     done = counted(asked.tell, label, len(prompts.ids), "answers")
     found = decode(asked.model, [ids[-room:] for ids in prompts.ids], new_tokens, prompts.ends, done)
     return [_said(asked.tokenizer.decode, ids, stopped, stop) for ids, stopped in found]
+
+
+def write_several(asked: Asked, prompts: Prompts, new_tokens: int, drawing: Drawing) -> list[list[Said]]:
+    """Several things the model says to each prompt, drawn. Prompts longer than it reads lose their beginning."""
+    room = max(1, positions(asked.model, MAX_LENGTH) - new_tokens)
+    done = counted(asked.tell, "write answers", len(prompts.ids), "prompts")
+    found = sample(asked.model, [ids[-room:] for ids in prompts.ids], new_tokens, prompts.ends, drawing, done)
+    return [[_said(asked.tokenizer.decode, ids, stopped, ()) for ids, stopped in several] for several in found]
 
 
 def _said(decoded: Callable[[Sequence[int]], str], ids: list[int], stopped: bool, stop: Sequence[str]) -> Said:

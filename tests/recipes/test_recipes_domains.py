@@ -18,7 +18,7 @@ from rewarm.recipes.published import compare_command, full_lines, full_plan, rec
 from rewarm.river.forecast import forecast
 from rewarm.types import UserError
 
-NAMES = ("efficient", "ecomgpt", "cossu", "recyclable", "pllama")
+NAMES = ("efficient", "ecomgpt", "cossu", "recyclable", "pllama", "shift")
 FULL = [(name, method) for name in NAMES for method in recipe(name).methods]
 SMALL = [(name, method) for name in NAMES for method in recipe(name, small=True).methods]
 SETTINGS = (
@@ -61,7 +61,7 @@ def asked_for(texts: dict[str, str], tmp_path: Path, make_base: Callable[..., Pa
     def make(name: str, **changes: Any) -> Asked:
         found = recipe(name)
         extra = {key: texts[key] for key in ("old", "task", "chat", "preferences") if key in found.needs + found.takes}
-        stream = (texts["law"], texts["code"]) if name in ("cossu", "recyclable") else (texts["law"],)
+        stream = (texts["law"], texts["code"]) if name in ("cossu", "recyclable", "shift") else (texts["law"],)
         given = {
             "base": str(make_base("llama")),
             "corpus": (texts["shop"],) if name == "ecomgpt" else stream,

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from rewarm.methods import build, known
+from rewarm.sandbox.permission import executing
 from rewarm.suites import ABILITIES, Answers, Measure, Suite
 from rewarm.suites.rows import FileSuite
 from rewarm.types import UserError
@@ -20,11 +24,13 @@ ROWS: dict[str, list[Any]] = {
     "refusals": [{"prompt": f"ba {n}", "expected": "refuse"} for n in range(20)],
     "labelled": [{"text": f"ba {n} {'ke' if n % 2 else 'lo'}", "label": n % 2} for n in range(60)],
     "similarity": [{"text": f"ba ke lo {n}"} for n in range(20)],
+    "code": [{"text": f"ba {n}", "code": f"a = {n}", "test_list": [f"assert a == {n}"]} for n in range(20)],
 }
 OPTIONS: dict[str, dict[str, Any]] = {
     "instructions": {"new_tokens": 3},
     "refusals": {"new_tokens": 3, "patterns": ["ba"]},
     "similarity": {"batch": 4},
+    "code": {"new_tokens": 3, "samples": 2, "temperature": 1.0},
 }
 IN_FILES = sorted(name for name, suite in known("suites").items() if issubclass(suite, FileSuite))
 
@@ -45,8 +51,17 @@ def test_every_suite_in_files_is_held_to_the_laws() -> None:
     assert set(ROWS) >= set(IN_FILES), "give rows of the new suite in ROWS"
 
 
+@pytest.fixture(autouse=True)
+def _programs_may_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("REWARM_CACHE", str(tmp_path / "cache"))
+    with executing():
+        yield
+
+
 @in_files
 def test_the_same_model_gives_the_same_answers(name: str, write_rows: Any, answers_of: Any) -> None:
+    if made(values_of(name, "x")).executes and sys.platform != "linux":
+        pytest.skip("programs are run on Linux only")
     values = values_of(name, write_rows(ROWS[name]))
     first, second = (answers_of(values).as_json() for _ in range(2))
     assert first == second
