@@ -47,7 +47,7 @@ def add_tokens(manner: Manner, options: Options) -> Answer:
     from rewarm.models.new_rows import INITS
     from rewarm.quantities import parse_count
     from rewarm.river.extending import Extend
-    from rewarm.types import Stopped, UserError
+    from rewarm.types import UserError
 
     try:
         count = parse_count(options.tokens)
@@ -64,13 +64,7 @@ def add_tokens(manner: Manner, options: Options) -> Answer:
         options.seed, options.revision,
     )  # fmt: skip
     with Watcher(manner) as watcher:
-
-        def tell(label: str, done: float, total: float | None, unit: str) -> None:
-            if watcher.stopping:
-                raise Stopped("stopped; nothing was written. The same command starts again")
-            watcher.tell(label, done, total, unit)
-
-        found = job.run(tell, manner.dry_run)
+        found = job.run(watcher.tell_or_stop, manner.dry_run)
     return Answer(found | {"model": None if manner.dry_run else str(options.out)}, _parts(found, manner, options.out))
 
 

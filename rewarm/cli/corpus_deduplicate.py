@@ -15,7 +15,6 @@ from rewarm.cli.watcher import Watcher
 
 if TYPE_CHECKING:
     from rewarm.river.deduplicating import Deduplicate
-    from rewarm.types import Tell
 
 _OFF = ("off", "none", "0")
 
@@ -70,21 +69,9 @@ def deduplicate(manner: Manner, options: Options) -> Answer:
     """
     job = _job(options)
     with Watcher(manner) as watcher:
-        found = job.run(_telling(watcher), manner.dry_run)
+        found = job.run(watcher.tell_or_stop, manner.dry_run)
     files = {} if manner.dry_run else {"kept": str(job.out), "dropped": str(job.dropped), "summary": str(job.summary)}
     return Answer({**found, "files": files}, _parts(found, files))
-
-
-def _telling(watcher: Watcher) -> Tell:
-    """Progress that ends the work when it is asked to stop; a run's own hooks would load torch, which takes seconds."""
-    from rewarm.types import Stopped
-
-    def tell(label: str, done: float, total: float | None, unit: str) -> None:
-        if watcher.stopping:
-            raise Stopped("stopped; nothing was written. The same command starts again")
-        watcher.tell(label, done, total, unit)
-
-    return tell
 
 
 def _job(options: Options) -> Deduplicate:

@@ -15,7 +15,6 @@ from rewarm.cli.watcher import Watcher
 
 if TYPE_CHECKING:
     from rewarm.sketches.job import Job
-    from rewarm.types import Tell
 
 _LOOKED_AT = 200
 _EXAMPLE_CHARACTERS = 2000
@@ -63,22 +62,10 @@ def sketch(manner: Manner, options: Options) -> Answer:
     """
     job = _job(options, _LOOKED_AT if manner.dry_run else None)
     with Watcher(manner) as watcher:
-        found = job.foreseen(_telling(watcher)) if manner.dry_run else job.run(_telling(watcher))
+        found = job.foreseen(watcher.tell_or_stop) if manner.dry_run else job.run(watcher.tell_or_stop)
     places = {"documents": str(job.out), "dropped": str(job.dropped), "summary": str(job.summary)}
     files = {} if manner.dry_run else places
     return Answer({**found, "files": files}, _parts(found, files))
-
-
-def _telling(watcher: Watcher) -> Tell:
-    """Progress that ends the work when it is asked to stop."""
-    from rewarm.types import Stopped
-
-    def tell(label: str, done: float, total: float | None, unit: str) -> None:
-        if watcher.stopping:
-            raise Stopped("stopped; nothing was written. The same command starts again")
-        watcher.tell(label, done, total, unit)
-
-    return tell
 
 
 def _job(options: Options, limit: int | None) -> Job:

@@ -57,6 +57,17 @@ class Watcher:
 
         return Hooks(tell=self.tell, stop=lambda: self.stopping)
 
+    def tell_or_stop(self, label: str, done: float, total: float | None, unit: str) -> None:
+        """As `tell`, for work that keeps nothing of what it began; Stopped when it was asked to stop.
+
+        A run's own hooks, which save first, would load torch.
+        """
+        from rewarm.types import Stopped
+
+        if self.stopping:
+            raise Stopped("stopped; nothing was written. The same command starts again")
+        self.tell(label, done, total, unit)
+
     def tell(self, label: str, done: float, total: float | None, unit: str) -> None:
         """Shows how far a piece of work is."""
         if self._bars is not None:

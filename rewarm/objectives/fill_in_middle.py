@@ -6,16 +6,15 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
-from rewarm.objectives import Beginning, Loss, Objective, Rows
+from rewarm.objectives import Beginning, Rows
+from rewarm.objectives.causal import Causal
 from rewarm.quantities import Share
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
     from rewarm.tokens.middles import Middles
 
 
-class FillInMiddle(Objective):
+class FillInMiddle(Causal):
     """Next-token cross-entropy, for models that complete code between what stands before and after the cursor.
 
     Of the documents in a row a share `rate` is cut at two places and rearranged: `<prefix> before <suffix> after
@@ -38,19 +37,13 @@ class FillInMiddle(Objective):
     suffix_first: Share = 0.5
     tokens: Annotated[tuple[str, ...], Field(min_length=3, max_length=3)] | None = None
 
-    def loss(self, model: PreTrainedModel) -> Loss:
-        """The loss of packed rows, in nats summed over targets."""
-        # Here and below, because a plan is read without loading torch.
-        from rewarm.objectives.packed_loss import PackedLoss
-
-        return PackedLoss(model)
-
     def check(self, beginning: Beginning) -> None:
         """UserError when the tokenizer has no tokens for the marks."""
         self._middles(beginning)
 
     def rows(self, beginning: Beginning) -> Rows:
         """The leg's rows with documents rearranged. UserError when the tokenizer has no tokens for the marks."""
+        # Here and below, because a plan is read without loading torch.
         from rewarm.tokens.middles import MiddleRows
 
         return MiddleRows(

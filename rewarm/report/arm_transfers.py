@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rewarm.report.facts import Entry, Table
-from rewarm.report.part import Part, Verdict
+from rewarm.report.language_parts import TransferFigure
 from rewarm.report.wording import NOISE, SYMBOLS, signed
 
 LEGEND = (
@@ -14,16 +14,8 @@ LEGEND = (
 )
 
 
-class ArmTransfer(Part):
+class ArmTransfer(TransferFigure):
     """One transfer of an arm: the mean over seeds and its interval, over seeds or for one seed over documents."""
-
-    kind: str
-    stage: str
-    corpus: str
-    value: float
-    low: float
-    high: float
-    verdict: Verdict
 
 
 def table(arms: Sequence[tuple[str, Sequence[ArmTransfer]]]) -> Table:

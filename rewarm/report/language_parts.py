@@ -18,13 +18,8 @@ class CorpusLanguages(Part):
     shares: dict[str, float]
 
 
-class Transfer(Part):
-    """What a stage gained (above 0) or lost on a corpus, in nats per byte, with its 95 % interval over documents.
-
-    `kind` is forward: the loss of a model that learned the stage's text from the base alone, less that of the run's
-    model; or backward: the loss before the stage less that after it, on text that is not its own. `share` is that of
-    the stage's lines in the language of the corpus, `distance` that of the two texts' trigrams.
-    """
+class TransferFigure(Part):
+    """A transfer of a `kind`, forward or backward, in nats per byte: above 0 is a gain; with its 95 % interval."""
 
     kind: str
     stage: str
@@ -33,6 +28,16 @@ class Transfer(Part):
     low: float
     high: float
     verdict: Verdict
+
+
+class Transfer(TransferFigure):
+    """What a stage gained (above 0) or lost on a corpus, in nats per byte, with its 95 % interval over documents.
+
+    `kind` is forward: the loss of a model that learned the stage's text from the base alone, less that of the run's
+    model; or backward: the loss before the stage less that after it, on text that is not its own. `share` is that of
+    the stage's lines in the language of the corpus, `distance` that of the two texts' trigrams.
+    """
+
     share: float | None = None
     distance: float | None = None
 

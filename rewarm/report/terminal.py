@@ -113,13 +113,7 @@ def _suites(result: Result) -> list[RenderableType]:
     tables = [("Abilities", suites.abilities(held)), *(("Suites", suites.headlines(held, part)) for part in parted)]
     parts: list[RenderableType] = []
     for title, found in tables:
-        shown = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), title=title)
-        shown.title_justify = "left"
-        for word in found.head:
-            shown.add_column(word, overflow="fold")
-        for line in found.lines:
-            shown.add_row(*(Text.assemble(entry.text, "\n", (entry.note, "dim")) for entry in line))
-        parts += [shown, Text()] if found.lines else []
+        parts += [_titled(title, found), Text()] if found.lines else []
     return parts
 
 
@@ -128,14 +122,19 @@ def _languages(result: Result) -> list[RenderableType]:
     held = result.languages
     parts: list[RenderableType] = []
     for title, _, found in languages.parts(held) if held is not None else []:
-        shown = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), title=title)
-        shown.title_justify = "left"
-        for word in found.head:
-            shown.add_column(word, overflow="fold")
-        for line in found.lines:
-            shown.add_row(*(Text.assemble(entry.text, "\n", (entry.note, "dim")) for entry in line))
-        parts += [shown, Text()]
+        parts += [_titled(title, found), Text()]
     return parts
+
+
+def _titled(title: str, found: facts.Table) -> Table:
+    """A table of entries under its title, the note of an entry below it."""
+    shown = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), title=title)
+    shown.title_justify = "left"
+    for word in found.head:
+        shown.add_column(word, overflow="fold")
+    for line in found.lines:
+        shown.add_row(*(Text.assemble(entry.text, "\n", (entry.note, "dim")) for entry in line))
+    return shown
 
 
 def path_line(page: Path) -> Text:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from tokenizers import Tokenizer
 
 from rewarm.corpora import Corpus
 from rewarm.corpora.faults import check_budget
@@ -54,8 +56,6 @@ class Extend:
             save_tokenizer(self.model, folder, self.revision)
             old = TextTokenizer(folder)
             texts = self._texts(tell)
-            from tokenizers import Tokenizer
-
             plain = Tokenizer.from_file(str(folder / "tokenizer.json"))
             plain.encode_special_tokens = True
             extension = extend(plain, count_words(plain, texts[0]), self.count)
@@ -100,12 +100,13 @@ class Extend:
         """Grows the model and writes it; how many rows, and what a byte of the text costs in passes, before = 1."""
         model = load_model(self.model, self.revision)
         own = sum(parameter.numel() for parameter in model.parameters())
-        embedding = vocabulary_rows(model) * int(model.config.get_text_config().hidden_size)
+        width = int(model.config.get_text_config().hidden_size)
+        embedding = vocabulary_rows(model) * width
         rows = add_rows(model, extension.first_id, extension.pieces, self.ways, self.seed)
         grown = sum(parameter.numel() for parameter in model.parameters())
         # Of the embedding nothing is multiplied; the head is, and has the same size.
         products = (own - embedding) if rows["head"] else own
-        more = len(extension.pieces) * int(model.config.get_text_config().hidden_size) / products
+        more = len(extension.pieces) * width / products
         result = {
             "rows": rows, "parameters": {"before": own, "after": grown},
             "cost_per_byte": (1 - found["tokens_saved"]) * (1 + more),
@@ -124,12 +125,8 @@ def _rewrite(folder: Path, extension: Extension) -> None:
 
 
 def _tokens(tokenizer: TextTokenizer, texts: Sequence[str]) -> int:
-    return sum(len(ids) - len(tokenizer.prefix) - 1 for ids in _encoded(tokenizer, texts))
-
-
-def _encoded(tokenizer: TextTokenizer, texts: Sequence[str]) -> Iterator[Any]:
-    for start in range(0, len(texts), 64):
-        yield from tokenizer.encode(texts[start : start + 64])
+    """Tokens of text, without what opens and closes each."""
+    return int(tokenizer.encode_flat(texts)[1].sum()) - len(texts) * (len(tokenizer.prefix) + 1)
 
 
 def _bytes(texts: Sequence[str]) -> int:
