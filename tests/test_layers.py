@@ -34,6 +34,7 @@ LEVELS = (
     ("suites",),
     ("report",),
     ("river",),
+    ("tasks",),
     ("recipes", "launch"),
     ("cli",),
     ("__main__",),

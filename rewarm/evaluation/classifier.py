@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from rewarm.evaluation.learners import Judged, Learner, Outcome, Padded, Passed, score
-from rewarm.evaluation.tuning import Course, Distil, Tuning, tune
+from rewarm.evaluation.tuning import Course, Distil, Teaching, Tuning, tune
 from rewarm.tokens.tokenizer import TextTokenizer
 from rewarm.types import UserError
 
-__all__ = ["Classifier", "Course", "Distil", "Examples", "Outcome", "Tuning", "score", "tune"]
+__all__ = ["Classifier", "Course", "Distil", "Examples", "Outcome", "Teaching", "Tuning", "score", "tune"]
 
 
 @dataclass(frozen=True, slots=True)

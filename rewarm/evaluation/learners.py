@@ -29,11 +29,15 @@ IGNORED = -100
 
 @dataclass(frozen=True, slots=True)
 class Padded:
-    """Rows of one pass. `labels` are classes (B,), or tokens (B, T) with IGNORED where nothing is predicted."""
+    """Rows of one pass. `labels` are classes (B,), or tokens (B, T) with IGNORED where nothing is predicted.
+
+    `task_B` numbers the task of each row, where rows of several tasks are mixed and the learner is told.
+    """
 
     tokens_BT: Tensor
     real_BT: Tensor
     labels: Tensor
+    task_B: tuple[int, ...] = ()
 
 
 class Rows(Protocol):
@@ -52,12 +56,14 @@ class Passed:
     """What a learner made of rows: logits and labels of their targets, the row of each, and the hidden states.
 
     `states` are those of the embedding and of every layer but the last at the real tokens (M, D); empty if not asked.
+    `extra` is what the learner itself adds to the loss of these rows, a scalar.
     """
 
     logits_NC: Tensor
     labels_N: Tensor
     row_N: Tensor
     states: tuple[Tensor, ...] = ()
+    extra: Tensor | None = None
 
 
 class Learner(nn.Module):
@@ -69,6 +75,10 @@ class Learner(nn.Module):
     def read(self, rows: Padded, states: bool = False) -> Passed:
         """Logits of the rows' targets; all tensors on the body's device."""
         raise NotImplementedError
+
+    def paces(self) -> dict[str, float]:
+        """Factors of the learning rate, by the name of a parameter; 1 for one that is not named."""
+        return {}
 
     @property
     def pad(self) -> int:

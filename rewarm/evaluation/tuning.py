@@ -5,7 +5,7 @@ Shapes: N targets, C classes or tokens.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
@@ -18,6 +18,9 @@ from rewarm.evaluation.learners import Judged, Learner, Padded, Passed, Reading,
 from rewarm.hashing import seed_of
 from rewarm.training.optimizer import AdamWOptions, Optimizer
 from rewarm.types import Tell, UserError, silent
+
+Term = Callable[[int], Tensor]
+"""What is added to the loss of a step (counted from 0): a scalar with its gradient, under the learner's precision."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +104,14 @@ class Distil:
 
 
 @dataclass(frozen=True, slots=True)
+class Teaching:
+    """A teacher, which is left as it is, and how it is followed."""
+
+    teacher: Learner
+    distil: Distil
+
+
+@dataclass(frozen=True, slots=True)
 class Course:
     """How a tuning went: its evaluations, the one whose weights the learner now has, tokens trained on."""
 
@@ -143,23 +154,22 @@ def tune(
     train: Rows,
     dev: Rows,
     tuning: Tuning,
-    teacher: Learner | None = None,
-    distil: Distil | None = None,
+    teaching: Teaching | None = None,
     tell: Tell = silent,
+    term: Term | None = None,
 ) -> Course:
     """Tunes the parameters that require a gradient, in place, and leaves the learner with the best weights seen on dev.
 
-    The teacher, where there is one, is only asked, and `distil` says how it is followed. The same seed gives the same
-    course, on one machine bit for bit on its CPU. UserError for no row, and for a teacher the student cannot follow.
+    `term` is added to the loss of every step. A teacher, where there is one, is only asked. The same seed gives the
+    same course, on one machine bit for bit on its CPU. UserError for no row, and for a teacher the student cannot
+    follow.
     """
     if not len(train.lengths):
         raise UserError("there is no row to tune on: give at least one")
-    if (teacher is None) != (distil is None):
-        raise UserError("a teacher and how it is followed (distil) belong together: give both or neither")
     steps = tuning.steps(len(train.lengths))
     every = tuning.eval_every or -(-len(train.lengths) // tuning.batch_size)
     options = AdamWOptions(tuning.weight_decay, (0.9, 0.999), 1e-8, tuning.max_grad_norm)
-    optimizer = Optimizer(learner, options)
+    optimizer = Optimizer(learner, options, learner.paces())
     kept = _Best(learner, tuning.patience)
     kept.see(score(learner, dev, tuning.precision).reading(0))
     tokens = 0
@@ -169,7 +179,9 @@ def tune(
             rows = train.padded(chosen, learner.pad)
             tokens += int(rows.real_BT.sum())
             with cast(learner, tuning.precision):
-                loss = _loss(learner, rows, teacher, distil)
+                loss = _loss(learner, rows, teaching)
+                if term is not None:
+                    loss = loss + term(step)
             loss.backward()
             optimizer.clip()
             optimizer.step(tuning.rate(step, steps))
@@ -183,14 +195,15 @@ def tune(
     return Course(tuple(kept.readings), kept.best, tokens, kept.spent and kept.readings[-1].step < steps)
 
 
-def _loss(learner: Learner, rows: Padded, teacher: Learner | None, distil: Distil | None) -> Tensor:
-    states = distil is not None and distil.beta > 0
+def _loss(learner: Learner, rows: Padded, teaching: Teaching | None) -> Tensor:
+    states = teaching is not None and teaching.distil.beta > 0
     passed = learner.read(rows, states)
-    if teacher is None or distil is None:
-        return nn.functional.cross_entropy(passed.logits_NC, passed.labels_N)
-    teacher.eval()
+    if teaching is None:
+        loss = nn.functional.cross_entropy(passed.logits_NC, passed.labels_N)
+        return loss if passed.extra is None else loss + passed.extra
+    teaching.teacher.eval()
     with torch.no_grad():
-        taught = teacher.read(rows, states)
+        taught = teaching.teacher.read(rows, states)
     if taught.logits_NC.shape[1] > passed.logits_NC.shape[1]:
         raise UserError(
             f"the teacher tells {taught.logits_NC.shape[1]} classes apart, the student {passed.logits_NC.shape[1]}: "
@@ -198,7 +211,7 @@ def _loss(learner: Learner, rows: Padded, teacher: Learner | None, distil: Disti
         )
     if [state.shape for state in passed.states] != [state.shape for state in taught.states]:
         raise UserError("teacher and student differ in layers or width, so their states do not compare: set beta to 0")
-    return distil.loss(passed, taught)
+    return teaching.distil.loss(passed, taught)
 
 
 class _Best:

@@ -9,7 +9,7 @@ from typing import Any
 from rewarm import __version__
 from rewarm.evaluation.intervals import Interval, ratio_interval
 from rewarm.evaluation.learners import Learner, Outcome, Rows, score
-from rewarm.evaluation.tuning import Course, tune
+from rewarm.evaluation.tuning import Course, Teaching, tune
 from rewarm.report import recycle_page
 from rewarm.report.recycling import WAYS, Against, Arm, Point, Recycled, Way, verdict
 from rewarm.river.recycle_models import Models
@@ -96,13 +96,12 @@ class _Job:
         tuning = order.taught if taught else order.tuning
         if way == "direct":
             tuning = replace(tuning, max_steps=0)
-        teacher = self.models.teacher() if taught else None
+        teaching = Teaching(self.models.teacher(), order.distil) if taught else None
 
         def tell(label: str, done: float, total: float | None, unit: str) -> None:
             self.hooks.tell_or_stop(f"{way}: {label}", done, total, unit)
 
-        distil = order.distil if taught else None
-        return tune(learner, self.rows["train"], self.rows["dev"], tuning, teacher, distil, tell)
+        return tune(learner, self.rows["train"], self.rows["dev"], tuning, teaching, tell)
 
     def _tuned(self, arm: Arm, learner: Learner, course: Course) -> Arm:
         readings = tuple(

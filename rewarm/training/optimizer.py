@@ -27,19 +27,22 @@ class AdamWOptions:
 
 
 class Optimizer:
-    """AdamW over a model's trainable parameters: matrices decay, vectors (norms, biases) do not."""
+    """AdamW over a model's trainable parameters: matrices decay, vectors (norms, biases) do not.
 
-    def __init__(self, model: nn.Module, options: AdamWOptions) -> None:
+    `paces` are factors of the learning rate by parameter name, 1 where a name has none.
+    """
+
+    def __init__(self, model: nn.Module, options: AdamWOptions, paces: Mapping[str, float] | None = None) -> None:
         self.options = options
         self.named = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
-        matrices = [parameter for parameter in self.named.values() if parameter.ndim >= 2]
-        vectors = [parameter for parameter in self.named.values() if parameter.ndim < 2]
-        groups = [
-            {"params": matrices, "weight_decay": options.weight_decay},
-            {"params": vectors, "weight_decay": 0.0},
-        ]
+        groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
+        for name, parameter in self.named.items():
+            groups.setdefault((parameter.ndim < 2, (paces or {}).get(name, 1.0)), []).append(parameter)
         self.adamw = torch.optim.AdamW(
-            [group for group in groups if group["params"]],
+            [
+                {"params": groups[key], "weight_decay": 0.0 if key[0] else options.weight_decay, "pace": key[1]}
+                for key in sorted(groups)
+            ],
             lr=0.0,
             betas=options.betas,
             eps=options.epsilon,
@@ -59,7 +62,7 @@ class Optimizer:
         self.adamw.found_inf = skip  # type: ignore[attr-defined]
         decays = [group["weight_decay"] for group in self.adamw.param_groups]
         for group in self.adamw.param_groups:
-            group["lr"] = rate * pace
+            group["lr"] = rate * pace * group["pace"]
         if pace != 1.0:
             self._decay(rate, skip)
         self.adamw.step()
@@ -70,7 +73,7 @@ class Optimizer:
     def _decay(self, rate: float, skip: Tensor | None) -> None:
         """Decays the weights at a rate that is not AdamW's own, and leaves AdamW nothing to decay."""
         for group in self.adamw.param_groups:
-            factor = rate * group["weight_decay"] * (1.0 if skip is None else 1 - skip)
+            factor = rate * group["pace"] * group["weight_decay"] * (1.0 if skip is None else 1 - skip)
             moved = [parameter for parameter in group["params"] if parameter.grad is not None]
             with torch.no_grad():
                 torch._foreach_mul_(moved, 1 - factor)

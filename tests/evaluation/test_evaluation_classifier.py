@@ -14,7 +14,7 @@ import torch
 from transformers import BertConfig, BertModel, RobertaConfig, RobertaModel
 
 from rewarm.evaluation.answering import Answerer, Answers
-from rewarm.evaluation.classifier import Classifier, Course, Distil, Examples, Outcome, Tuning, score, tune
+from rewarm.evaluation.classifier import Classifier, Course, Distil, Examples, Outcome, Teaching, Tuning, score, tune
 from rewarm.evaluation.learners import IGNORED, Passed
 from rewarm.models.load import weights_hash
 from rewarm.tokens.tokenizer import TextTokenizer
@@ -167,7 +167,7 @@ def test_the_teacher_does_not_move_and_is_followed(make_tiny: Callable[..., Any]
     before = weights_hash(teacher)
     swapped = Examples(TRAIN.tokens, [1 - label for label in TRAIN.labels])
     student = Classifier(make_tiny("llama", seed=5), 2, seed=2)
-    course = tune(student, swapped, DEV, QUICK, teacher, Distil(1.0, 2.0, 1.0))
+    course = tune(student, swapped, DEV, QUICK, Teaching(teacher, Distil(1.0, 2.0, 1.0)))
     assert weights_hash(teacher) == before
     assert course.best.accuracy == 1.0
 
@@ -175,11 +175,9 @@ def test_the_teacher_does_not_move_and_is_followed(make_tiny: Callable[..., Any]
 def test_a_teacher_that_cannot_be_followed_is_refused(make_tiny: Callable[..., Any]) -> None:
     student, teacher = Classifier(make_tiny("llama"), 2), Classifier(make_tiny("llama"), 3)
     with pytest.raises(UserError, match="3 classes apart, the student 2"):
-        tune(student, TRAIN, DEV, QUICK, teacher, Distil())
+        tune(student, TRAIN, DEV, QUICK, Teaching(teacher, Distil()))
     with pytest.raises(UserError, match="beta to 0"):
-        tune(student, TRAIN, DEV, QUICK, Classifier(small("bert", 3), 2), Distil(beta=1.0))
-    with pytest.raises(UserError, match="belong together"):
-        tune(student, TRAIN, DEV, QUICK, teacher)
+        tune(student, TRAIN, DEV, QUICK, Teaching(Classifier(small("bert", 3), 2), Distil(beta=1.0)))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,93 @@
+"""A stream of labelled tasks, learned one after another, and what keeps the earlier ones. One file a way to learn.
+
+A file that is no way is a part of the job: its plan, rows, run and page.
+
+Laws (tests/tasks/test_tasks_laws.py): a way sees nothing of a task that has not arrived, and no label of an earlier one
+unless it `reads_old_labels`.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from rewarm.methods import Method
+from rewarm.types import Tell, silent
+
+if TYPE_CHECKING:
+    from rewarm.evaluation.learners import Learner, Rows
+    from rewarm.evaluation.tuning import Term, Tuning
+
+Kind = Literal["classes", "labelling", "answers"]
+"""What a task asks for: a class of a text or a pair of texts, a label for each word, or a text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """A task that has arrived. `train` and `dev` are None of an earlier task, unless the way `reads_old_labels`;
+    `text` are rows without a label: unlabelled text of the task's kind (its own training texts, if no other is given).
+    """
+
+    number: int
+    name: str
+    train: Rows | None
+    dev: Rows | None
+    text: Rows
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """What a way finds when a task arrives: the task, those before it in the order, and nothing of those to come.
+
+    `to_come` has the tasks that have not arrived, for a way that `peeks_ahead` alone. `kept` is a folder of the arm
+    for what is to be found again.
+    """
+
+    task: Arrived
+    earlier: Sequence[Arrived]
+    to_come: Sequence[Arrived]
+    tuning: Tuning
+    seed: int
+    kept: Path
+    tell: Tell = silent
+
+
+class Way(Method):
+    """Slot: how a learner goes from one task to the next.
+
+    `paper` is its source, `about` says in a clause what it does. `kinds` are the tasks it can learn.
+    """
+
+    paper: ClassVar[str] = ""
+    about: ClassVar[str] = ""
+    kinds: ClassVar[tuple[Kind, ...]] = ("classes", "labelling", "answers")
+    reads_old_labels: ClassVar[bool] = False
+    starts_afresh: ClassVar[bool] = False
+    """Whether each task is learned from the base, and not from what the task before left."""
+
+    @property
+    def peeks_ahead(self) -> bool:
+        """Whether it looks at tasks that have not arrived: the report marks it."""
+        return False
+
+    def learner(self, plain: Learner, seed: int) -> Learner:
+        """The learner of the whole stream, made of the plain one of the base; before any task has arrived."""
+        return plain
+
+    def arrive(self, learner: Learner, beginning: Beginning) -> None:
+        """Makes the learner ready for a task: what it freezes, makes or remembers. Asked again on resuming, with the
+        learner as it was before the task."""
+
+    @abstractmethod
+    def rows(self, beginning: Beginning) -> Rows:
+        """What the task is learned from."""
+
+    def term(self, learner: Learner, beginning: Beginning) -> Term | None:
+        """What is added to the loss of each step; asked once, before the first."""
+        return None
+
+
+SLOT = Way
