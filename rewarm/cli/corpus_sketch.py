@@ -33,7 +33,10 @@ class Options:
     ] = "constants"  # fmt: skip
     write: Annotated[
         str,
-        typer.Option(help="sketcher (each source as its sketch) or generator (sketch and source in turns, by blocks)."),
+        typer.Option(
+            help="sketcher (each source as its sketch), generator (sketch and source in turns, by blocks), or sources "
+            "(those that have a sketch, as they are: the control)."
+        ),
     ] = "sketcher"
     library: Annotated[
         list[str] | None,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rewarm.cli.verb import WRONG, Answer, Manner, table
+from rewarm.cli.verb import WRONG, Answer, Execute, Manner, table
 from rewarm.cli.watcher import Watcher
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ class Options:
         str, typer.Option(metavar="FACTORS", help="With a plan: the learning rates every method must beat.")
     ] = "0.25,0.5,1,2"
     jobs: Annotated[int, typer.Option(metavar="N", help="With a plan: runs at a time, which share the machine.")] = 1
+    execute: Execute = False
 
 
 def compare_variants(manner: Manner, options: Options) -> Answer:
@@ -64,10 +65,14 @@ def compare_variants(manner: Manner, options: Options) -> Answer:
 
         return _foreseen(outlook(plan, found, options.seeds, options.output, options.tune, timed=True))
     tune()
-    with Watcher(manner) as watcher:
+    from rewarm.sandbox.permission import executing
+
+    with executing(options.execute), Watcher(manner) as watcher:
         from rewarm.river.comparison import compare, default_output
         from rewarm.river.outlook import outlook
+        from rewarm.river.suite_sets import check_execution
 
+        check_execution(plan)
         outlook(plan, found, options.seeds, options.output, options.tune).refuse()
         comparison = compare(plan, found, options.seeds, watcher.hooks(), options.output, options.tune, options.jobs)
     return _told(comparison, options.output or default_output(plan))

@@ -25,7 +25,7 @@ from rewarm.recipes.demo import BASE
 from rewarm.recipes.inputs import OPTIONAL, Asked, check_suites, full_fields, small_fields
 from rewarm.types import UserError
 
-NAMES = ("temporalwiki", "ckl", "tic", "efficient", "ecomgpt", "cossu", "recyclable", "pllama", "shift")
+NAMES = ("temporalwiki", "ckl", "tic", "efficient", "ecomgpt", "cossu", "recyclable", "pllama", "shift", "cert")
 SMALL = "_small"
 VARIED = {"retention", "adapter", "replay", "schedule"}
 

@@ -16,6 +16,7 @@ import yaml
 from rewarm.recipes.demo_facts import Fact, documents, names, statements
 from rewarm.recipes.demo_text import code, old, write_bytes, write_documents, write_rows
 from rewarm.recipes.demo_wiki import facts, subjects
+from rewarm.recipes.small_code import write_cert
 from rewarm.types import Document
 
 POOL = {"pages": 240, "code": 110, "noise": 60}
@@ -285,4 +286,5 @@ WRITERS: dict[str, Callable[[Path], None]] = {
     "recyclable": _recycled,
     "pllama": _science,
     "shift": _languages,
+    "cert": write_cert,
 }

@@ -17,6 +17,7 @@ from rewarm.hashing import text_hash
 from rewarm.models.load import load_model, save_model, save_tokenizer
 from rewarm.models.merging import vocabulary_rows
 from rewarm.models.new_rows import Init, add_rows
+from rewarm.river.shapes import base_shape
 from rewarm.storage import full_disk_told
 from rewarm.tokens.extension import Extension, count_words, extend
 from rewarm.tokens.order import is_held_out
@@ -51,6 +52,7 @@ class Extend:
         """
         if self.out.exists() and any(self.out.iterdir()):
             raise UserError(f"--out {self.out} is there already and is not empty: give another folder")
+        base_shape(self.model, self.revision)  # a base that cannot grow is refused before the text is read
         with tempfile.TemporaryDirectory() as work:
             folder = Path(work) / "tokenizer"
             save_tokenizer(self.model, folder, self.revision)

@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 from rewarm.plan import Plan
+from rewarm.sandbox import permission
 from rewarm.types import Stopped, Tell
 
 Process = subprocess.Popen[bytes]
@@ -60,6 +61,7 @@ def _started(plan: Plan, place: int, jobs: int) -> Process:
         environment["OMP_NUM_THREADS"] = str(max(1, len(os.sched_getaffinity(0)) // jobs))
     with (folder / "output.txt").open("ab") as output:
         command = [sys.executable, "-m", "rewarm", "run", str(file), "--quiet"]
+        command += ["--execute"] if permission.allowed() else []
         return subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=environment)
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO, Literal, get_args
 
 import orjson
 
@@ -18,7 +18,8 @@ from rewarm.sketches.source import Source, Unsketchable, edited
 from rewarm.storage import full_disk_told, replaced, write_json
 from rewarm.types import BadRows, Document, Tell
 
-WRITES = ("sketcher", "generator")
+Write = Literal["sketcher", "generator", "sources"]
+WRITES: tuple[Write, ...] = get_args(Write)
 FOREIGN = "imports none of the libraries"
 EMPTY = "nothing is left in its sketch"
 _EVERY = 16
@@ -35,7 +36,7 @@ class Job:
     corpus: Corpus
     out: Path
     settings: Settings = field(default_factory=Settings)
-    write: Literal["sketcher", "generator"] = "sketcher"
+    write: Write = "sketcher"
     libraries: tuple[str, ...] = ()
     limit: int | None = None
 
@@ -115,8 +116,10 @@ class Job:
         if self.write == "generator":
             found = interleave(document.text, self.settings, source)
             return {**row, "text": found.text, "blocks": found.spans}
-        text = edited(document.text, edits(document.text, source, self.settings))
-        if not text or text.isspace():
+        made = edited(document.text, edits(document.text, source, self.settings))
+        # The control: the sources that have a sketch, as they are.
+        text = document.text if self.write == "sources" else made
+        if not made or made.isspace():
             raise Unsketchable(EMPTY)
         return {**row, "text": text}
 

@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
@@ -28,6 +29,7 @@ class Code(FileSuite[Problem]):
     `test_list`). The model writes `samples` answers (greedily at temperature 0), each up to `new_tokens` and to the
     first text of `stop` (None: those of the benchmark); they are run with the tests, `seconds` and `memory` each, and
     `pass@k` is told for every `k`. A problem that its own answer does not pass in this environment is left out.
+    `sketcher` is the folder of a model of sketches: it drafts, and the model that is asked writes from that (CERT).
 
     Programs are run only if `rewarm run` is told --execute. docs/code.md says what contains them.
     """
@@ -45,6 +47,7 @@ class Code(FileSuite[Problem]):
     new_tokens: Annotated[PositiveCount, Field(ge=1)] = 256
     seconds: Annotated[float, Field(gt=0, le=600)] = 5.0
     memory: Annotated[PositiveCount, Field(ge=64_000_000)] = 2_000_000_000
+    sketcher: Path | None = None
     limit: Annotated[PositiveCount, Field(ge=1)] | None = 200
 
     @field_validator("k", mode="before")
@@ -68,13 +71,26 @@ class Code(FileSuite[Problem]):
         """As of every suite in files, and of the environment, which decides which problems can be passed."""
         from rewarm.suites.valid import environment
 
-        return hashlib.sha256(f"{super().fingerprint()} {json.dumps(environment())}".encode()).hexdigest()
+        parts = [super().fingerprint(), json.dumps(environment())]
+        if self.sketcher is not None:
+            from rewarm.suites.in_two_steps import sketcher_key
+
+            parts.append(sketcher_key(self.sketcher.expanduser()))
+        return hashlib.sha256(" ".join(parts).encode()).hexdigest()
+
+    def check(self, name: str, bad_limit: float) -> None:
+        """As of every suite in files; also UserError for a sketcher that is no model."""
+        super().check(name, bad_limit)
+        if self.sketcher is not None:
+            from rewarm.suites.in_two_steps import check_sketcher
+
+            check_sketcher(self.sketcher.expanduser())
 
     def cost(self, bytes_per_token: float) -> float:
-        """What is read and written; running the programs is not counted."""
+        """What is read and written, by a sketcher too; running the programs is not counted."""
         items = self.choose(0).items
         read = sum(len(item.prompt.encode()) for item in items) / bytes_per_token
-        return self.samples * (read + 2 * self.new_tokens * len(items))
+        return (1 if self.sketcher is None else 2) * self.samples * (read + 2 * self.new_tokens * len(items))
 
     def answer(self, asked: Asked) -> Answers:
         """`pass@k` of every valid problem; how programs ended, and what contained them, in `extra`."""
@@ -84,7 +100,7 @@ class Code(FileSuite[Problem]):
         permission.require("a suite of type code")
         all_chosen = self.choose(asked.seed)
         chosen = self.valid(all_chosen, counted(asked.tell, "run own answers", len(all_chosen.items), "programs"))
-        texts = self._texts(asked, chosen.items)
+        texts, by = self._texts(asked, chosen.items)
         done = counted(asked.tell, "run programs", len(texts) * self.samples, "programs")
         outcomes = [self._run(item, several, done) for item, several in zip(chosen.items, texts, strict=True)]
         passed = [sum(one.end == "passed" for one in several) for several in outcomes]
@@ -103,6 +119,7 @@ class Code(FileSuite[Problem]):
             faults=dict(faults.most_common(20)),
             passed=passed,
             samples=self.samples,
+            **({"written_by": by} if by else {}),
             environment=environment(),
             protections=protections(),
         )
@@ -131,18 +148,23 @@ class Code(FileSuite[Problem]):
         """What each program may use."""
         return Limits(seconds=self.seconds, memory=self.memory)
 
-    def _texts(self, asked: Asked, items: Sequence[Problem]) -> list[list[str]]:
+    def _texts(self, asked: Asked, items: Sequence[Problem]) -> tuple[list[list[str]], dict[str, int]]:
+        """The answers to each problem, and in two steps by which model how many problems were answered."""
         from rewarm.evaluation.sampled import Drawing
         from rewarm.suites.writing import plain, write, write_several
 
+        stops = [item.stops if self.stop is None else self.stop for item in items]
+        drawing = Drawing(self.samples, self.temperature, self.top_p, asked.seed)
+        if self.sketcher is not None:
+            from rewarm.suites.in_two_steps import in_two_steps
+
+            return in_two_steps(asked, self.sketcher.expanduser(), items, stops, self.new_tokens, drawing)
         prompts = plain(asked, [item.prompt for item in items])
         if self.temperature == 0:
             said = [[one] for one in write(asked, prompts, self.new_tokens)]
         else:
-            drawing = Drawing(self.samples, self.temperature, self.top_p, asked.seed)
             said = write_several(asked, prompts, self.new_tokens, drawing)
-        stops = [item.stops if self.stop is None else self.stop for item in items]
-        return [[cut(one.text, stop) for one in several] for several, stop in zip(said, stops, strict=True)]
+        return [[cut(one.text, stop) for one in several] for several, stop in zip(said, stops, strict=True)], {}
 
     def _run(self, item: Problem, texts: Sequence[str], done: Any) -> list[Outcome]:
         """The outcome of each text; the same text is run once."""

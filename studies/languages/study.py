@@ -48,7 +48,7 @@ ARMS: dict[str, tuple[tuple[str, ...], dict[str, Any] | None]] = {
 
 def corpora(data: Path) -> dict[str, dict[str, Any]]:
     """Every text; whole books are held out."""
-    return {name: {"path": str(data / path), "holdout": 0.05, "holdout_by": "group"} for name, path in FILES.items()}
+    return {name: {"path": str(data / path), "holdout": 0.1, "holdout_by": "group"} for name, path in FILES.items()}
 
 
 def base_plan(data: Path, output: Path) -> Plan:

@@ -62,6 +62,15 @@ def test_a_generators_documents_give_the_sources_back(code: Path, tmp_path: Path
     assert (tmp_path / "g.jsonl.zst").read_bytes() == before
 
 
+def test_the_control_is_the_same_sources_as_they_are(code: Path, tmp_path: Path, cli: Any) -> None:
+    for write in ("sketcher", "sources"):
+        called = cli(*SKETCH, code, "--out", tmp_path / f"{write}.jsonl.zst", "--write", write, "--library", "pandas")
+        assert called.code == 0, called.err
+    sketches, sources = (rows(tmp_path / f"{write}.jsonl.zst") for write in ("sketcher", "sources"))
+    assert [row["id"] for row in sources] == [row["id"] for row in sketches] == ["a.py"]
+    assert sources[0]["text"].encode() == (code / "a.py").read_bytes()
+
+
 def test_rows_keep_their_fields(tmp_path: Path, cli: Any) -> None:
     file = tmp_path / "rows.jsonl"
     file.write_text(json.dumps({"content": "count = 1\n", "stars": 3}) + "\n")

@@ -120,7 +120,7 @@ def test_a_right_answer_passes_and_the_others_are_counted(
     rows = [DOUBLE, DOUBLE | {"id": "other"}]
     suite = Code(path=write_rows(rows), samples=3, temperature=1.0, k=(1, 2))
     texts = [["\n    return n + n", "\n    return 1", "\n    while n: pass"], ["\n    return 2 * n"] * 3]
-    monkeypatch.setattr(Code, "_texts", lambda self, asked, items: texts)
+    monkeypatch.setattr(Code, "_texts", lambda self, asked, items: (texts, {}))
     with executing():
         found = suite.model_copy(update={"seconds": 2.0}).answer(asked())
     assert found.measures["pass@1"].values_N == pytest.approx([1 / 3, 1])
