@@ -22,11 +22,11 @@ Layers = str | tuple[int, ...]
 
 def _named(layers: Layers) -> Layers:
     if isinstance(layers, str) and not re.fullmatch(
-        r"none|all|(lower|upper|random)-half|(first|last|random)-0*[1-9]\d*", layers
+        r"none|all|body|(lower|upper|random)-half|(first|last|random)-0*[1-9]\d*", layers
     ):
         raise ValueError(
-            "give none, all, lower-half, upper-half, random-half, first-N, last-N or random-N with a number N, or a "
-            "list of layers counted from 0"
+            "give none, all, body, lower-half, upper-half, random-half, first-N, last-N or random-N with a number N, "
+            "or a list of layers counted from 0"
         )
     return layers
 
@@ -36,8 +36,10 @@ class Freeze(Retention):
 
     The default is the lower half and the embeddings, as in Cossu et al., arXiv 2205.09357; `only` freezes just the
     attention or the feed-forward part of the chosen layers, as Li and Lee, arXiv 2401.03129, compare. Layers count
-    from 0 at the input. A head tied to the embeddings is frozen with them. What is frozen has no gradient, no moments
-    and no place in checkpoints. `random-half` and `random-N` freeze layers drawn with `seed`: the control.
+    from 0 at the input; `body` is everything but the rows of tokens, in the embedding and the head, so that with
+    `embeddings: false` these alone train (the first stage after new tokens). A head tied to the embeddings is frozen
+    with them. What is frozen has no gradient, no moments and no place in checkpoints. `random-half` and `random-N`
+    freeze layers drawn with `seed`: the control.
     """
 
     paper: ClassVar[str] = "arXiv 2205.09357"
@@ -54,6 +56,11 @@ class Freeze(Retention):
     def _only_of_something(self) -> Freeze:
         if self.only is not None and self.layers == "none":
             raise ValueError(f"only: {self.only} freezes that part of the layers chosen, and layers is none")
+        if self.layers == "body" and (self.only is not None or self.embeddings or self.norms):
+            raise ValueError(
+                "layers: body freezes everything but the rows of tokens: set embeddings: false, and leave out only and "
+                "norms"
+            )
         return self
 
     @classmethod
@@ -109,6 +116,11 @@ class Freeze(Retention):
         return list(chosen.values())
 
     def _in_layers(self, model: PreTrainedModel) -> Iterator[nn.Parameter]:
+        if self.layers == "body":
+            both = model.get_input_embeddings(), model.get_output_embeddings()
+            rows = {id(parameter) for module in both if module is not None for parameter in module.parameters()}
+            yield from (parameter for parameter in model.parameters() if id(parameter) not in rows)
+            return
         _, layers = decoder_layers(model)
         for number in self._numbers(len(layers)):
             parts = layers[number].named_children() if self.only else [("", layers[number])]

@@ -77,3 +77,10 @@ def test_a_folder_with_something_in_it_is_left_alone(base: Path, text: Path, cli
     called = cli("add-tokens", base, text, "--out", base)
     assert called.code == 3
     assert "is there already and is not empty" in called.err
+
+
+def test_a_base_that_cannot_grow_is_refused_before_the_text_is_read(base: Path, tmp_path: Path, cli: Any) -> None:
+    (base / "model.safetensors").unlink()
+    called = cli("add-tokens", base, tmp_path / "text.jsonl", "--out", tmp_path / "grown")
+    assert called.code == 3
+    assert "holds no weights" in called.err

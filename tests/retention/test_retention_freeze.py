@@ -112,6 +112,18 @@ def test_frozen_stays_and_the_rest_moves(only: Any, family: str, leg: Leg, make_
     assert inside - trained == {name for name in inside if any(part in name for part in parts)}
 
 
+def test_embeddings_first_trains_the_rows_of_tokens_and_nothing_else(family: str, make_tiny: Make, fit: Make) -> None:
+    """The first stage after new tokens (docs/vocabulary.md): the embedding, and a head of its own."""
+    before, model = dict(make_tiny(family).named_parameters()), make_tiny(family)
+    fit(model, Freeze(layers="body", embeddings=False), family=family)
+    moved = {name for name, value in model.named_parameters() if not torch.equal(value, before[name])}
+    head = model.get_output_embeddings()
+    rows = [model.get_input_embeddings().weight, *head.parameters()]
+    named = {name for name, value in model.named_parameters() if any(value is one for one in rows)}
+    assert model.get_input_embeddings().weight.requires_grad
+    assert moved == named
+
+
 def test_nothing_is_saved_for_what_is_frozen(leg: Leg, make_tiny: Make, fit: Make) -> None:
     fit(make_tiny("llama"), None)
     other = dataclasses.replace(leg, folder=leg.folder.with_name("held"))
@@ -156,9 +168,11 @@ def test_what_a_model_has_not_is_refused(kind: str, options: dict[str, Any], rea
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"layers": "middle"}, r"give none, all, lower-half"),
-        ({"layers": "first-0"}, r"give none, all, lower-half"),
+        ({"layers": "middle"}, r"give none, all, body, lower-half"),
+        ({"layers": "first-0"}, r"give none, all, body, lower-half"),
         ({"layers": "none", "only": "mlp"}, r"layers is none"),
+        ({"layers": "body"}, r"set embeddings: false"),
+        ({"layers": "body", "embeddings": False, "only": "mlp"}, r"leave out only"),
     ],
 )
 def test_options_that_make_no_sense(options: dict[str, Any], reason: str) -> None:
