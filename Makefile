@@ -19,8 +19,9 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 demo: setup
 	$(BIN)/rewarm demo
 
+# A process for each core, up to four; tests of a file stay together, since they share what the file makes once.
 test: setup
-	$(BIN)/pytest
+	$(BIN)/pytest -n logical --maxprocesses 4 --dist loadfile
 
 check: setup
 	$(BIN)/ruff check .

@@ -8,7 +8,7 @@ from typing import Protocol
 from rewarm.methods import Method, nearest
 from rewarm.stages import EARLIER, NEW, OLD, REPLAYED, SELF, Stage, repeated
 
-CAUSAL = "causal"
+CAUSAL, SEQ2SEQ = "causal", "seq2seq"
 TEXT = "text"
 """What corpora hold and objectives read, unless they say otherwise."""
 
@@ -124,12 +124,26 @@ def _of_decoders(stage: Stage) -> list[str]:
         )
     if stage.replay is not None and SELF in stage.replay.sources:
         problems.append(f"{_of(stage)} cannot be had with replay from self: only decoders write text. Name a corpus")
-    if stage.select is not None and "losses" in getattr(stage.select.method, "reads", frozenset)():
-        problems.append(
-            f"{_of(stage)} cannot be had with select {stage.select.method.method_name()}, which reads losses as a "
-            "decoder gives them. Choose one that compares states or text, such as similarity"
-        )
-    return problems
+    return problems + _unread(stage)
+
+
+def _unread(stage: Stage) -> list[str]:
+    """What a selection reads that the stage's model does not give."""
+    if stage.select is None:
+        return []
+    name = stage.select.method.method_name()
+    reads: frozenset[str] = getattr(stage.select.method, "reads", frozenset)()
+    if "losses" in reads:
+        return [
+            f"{_of(stage)} cannot be had with select {name}, which reads losses as a decoder gives them. Choose one "
+            "that compares states or text, such as similarity"
+        ]
+    if "states" in reads and _head_of(stage) == SEQ2SEQ:
+        return [
+            f"{_of(stage)} cannot be had with select {name}, which reads a model's states, of which an encoder and a "
+            "decoder have two. Choose one that compares text, such as similarity with a folder, or ngram-importance"
+        ]
+    return []
 
 
 def _head_of(stage: Stage) -> str:

@@ -125,7 +125,7 @@ def masked_tokenizer_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from rewarm.tokens.tokenizer import train
 
     folder = tmp_path_factory.mktemp("tokenizer") / "masked"
-    train((_words(seed, 200) for seed in range(50)), VOCABULARY, folder, masked=True)
+    train((_words(seed, 200) for seed in range(50)), VOCABULARY, folder, "masked")
     return folder
 
 
@@ -154,6 +154,31 @@ def make_masked(masked_tokenizer_folder: Path) -> Callable[..., Any]:
     def make(name: str, seed: int = 0, **more: Any) -> Any:
         config = {"model_type": name, **_SIZES, **more}
         return make_model(config, TextTokenizer(masked_tokenizer_folder), seed, "masked").eval()
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def sentinel_tokenizer_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As `tiny_tokenizer_folder`, of an encoder-decoder model: with a hundred sentinels, and 500 ids. Read only."""
+    from rewarm.tokens.tokenizer import train
+
+    folder = tmp_path_factory.mktemp("tokenizer") / "sentinels"
+    train((_words(seed, 200) for seed in range(50)), VOCABULARY + 100, folder, "seq2seq")
+    return folder
+
+
+@pytest.fixture
+def make_seq2seq(sentinel_tokenizer_folder: Path) -> Callable[..., Any]:
+    """A function: a model type such as t5, seed=0, **further keys -> a fresh tiny encoder-decoder, as `make_tiny`."""
+    from rewarm.models.load import make_model
+    from rewarm.tokens.tokenizer import TextTokenizer
+
+    sizes = {"d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 2, "num_heads": 4, "dropout_rate": 0.0}
+
+    def make(name: str, seed: int = 0, **more: Any) -> Any:
+        config = {"model_type": name, **(sizes if name.endswith("t5") else {}), **more}
+        return make_model(config, TextTokenizer(sentinel_tokenizer_folder), seed, "seq2seq").eval()
 
     return make
 

@@ -1,6 +1,7 @@
 """What every layer of a model makes of a text: the mean over its tokens of the embeddings and of each layer's states.
 
-Causal and masked models alike: rows are padded behind their text and padding is neither read nor averaged.
+Causal and masked models alike, and the encoders of models that have a decoder too: rows are padded behind their text
+and padding is neither read nor averaged.
 
 Shapes: N texts, B rows of a pass, T positions, L layers (the embeddings first), D width.
 """
@@ -41,13 +42,14 @@ def layer_means(model: PreTrainedModel, rows: Sequence[Ids], precision: torch.dt
         raise UserError("a text without a token has no state: leave empty texts out")
     order = sorted(range(len(rows)), key=lambda row: -len(rows[row]))
     names, device = layer_names(model), model.device
+    body = model.get_encoder() if model.config.is_encoder_decoder else model.base_model
     found: Tensor | None = None
     lengths = [len(rows[row]) for row in order]
     reduced = precision != torch.float32
     with evaluating(model), torch.autocast(device.type, precision, enabled=reduced):
         for start, end in length_batches(lengths, batch_tokens(model) // _LAYERS_WORTH):
             tokens_BT, mask_BT = _padded([rows[row] for row in order[start:end]])
-            output = model.base_model(
+            output = body(
                 input_ids=tokens_BT.to(device), attention_mask=mask_BT.to(device), output_hidden_states=True,
                 **({} if model.config.is_encoder_decoder else {"use_cache": False}),
             )  # fmt: skip

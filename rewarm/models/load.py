@@ -109,8 +109,10 @@ def make_model(config: dict[str, Any], tokenizer: TextTokenizer, seed: int, head
     fields.setdefault("vocab_size", tokenizer.vocab_size)
     fields["eos_token_id"] = tokenizer.eos_id
     fields["bos_token_id"] = tokenizer.prefix[0] if tokenizer.prefix else None
-    if head == "masked" and tokenizer.pad_id is not None:  # its embedding is never trained, so it must be no other's
+    if head != "causal" and tokenizer.pad_id is not None:  # its embedding is never trained, so it must be no other's
         fields.setdefault("pad_token_id", tokenizer.pad_id)
+    if head == "seq2seq":
+        fields.setdefault("decoder_start_token_id", fields.get("pad_token_id", tokenizer.eos_id))
     try:
         _check_keys(config)
         made = AutoConfig.for_model(config["model_type"], **fields)

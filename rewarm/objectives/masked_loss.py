@@ -22,6 +22,7 @@ from rewarm.models.encoder import first_position
 from rewarm.objectives.head_terms import HeadTerm
 from rewarm.objectives.probing import probe_tokens, probing
 from rewarm.objectives.products import use_fastest
+from rewarm.objectives.uncompiled import Uncompiled
 from rewarm.tokens.packing import NO_TARGET
 from rewarm.types import Batch, UserError
 
@@ -32,7 +33,7 @@ _WINDOWS = ("sliding_window", "local_attention", "attention_window")
 _HEADS = ("cls", "lm_head", "predictions")
 
 
-class MaskedLoss:
+class MaskedLoss(Uncompiled):
     """The loss of a batch under a model: nats summed over its hidden tokens.
 
     UserError for a model in which a text's logits depend on the padding behind it: it could not keep texts apart.
@@ -51,20 +52,6 @@ class MaskedLoss:
                 "A masked objective needs a model such as BERT, RoBERTa, DistilBERT, ELECTRA or ModernBERT"
             )
         self._head = _head_of(model)
-
-    def begin_step(self) -> None:
-        """Nothing: the loss itself is all there is to read of a step."""
-
-    def readings(self) -> dict[str, float]:
-        """None but the loss."""
-        return {}
-
-    def compile(self) -> None:
-        """Not to be had: a plan that asks for it is refused."""
-        raise NotImplementedError("a masked objective is not compiled")
-
-    def run_eagerly(self) -> None:
-        """It always does."""
 
     def loss_sum(self, batch: Batch, scale: float = 1.0, terms: Sequence[HeadTerm] = ()) -> Tensor:
         """`scale` x the nats summed over the batch's hidden tokens, a scalar with its gradient.

@@ -52,13 +52,13 @@ class Row(Part):
 
 class Column(Part):
     """One watch corpus. `stage` is the first stage that learns it (None for old text); `proxy` says that it stands in
-    for text that could not be had. `measure` is what its losses are of: of the next token, or of hidden ones."""
+    for text that could not be had. `measure` is what its losses are of: of the next token, hidden ones, or spans."""
 
     name: str
     role: Literal["old", "new"]
     stage: str | None = None
     proxy: bool = False
-    measure: Literal["loss", "masked loss"] = "loss"
+    measure: Literal["loss", "masked loss", "span loss"] = "loss"
 
     @property
     def words(self) -> str:

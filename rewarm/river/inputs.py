@@ -89,7 +89,7 @@ def make_tokenizer(plan: Plan, run: RunDirectory, tell: Tell = silent) -> TextTo
             partial = run.tokenizer.with_name("tokenizer.partial")
             shutil.rmtree(partial, ignore_errors=True)
             sample, size = _sample(plan, plan.base.tokenizer), plan.base.tokenizer.vocab_size
-            tokenizers.train(sample, size, partial, plan.head == "masked")
+            tokenizers.train(sample, size, partial, plan.head)
             partial.replace(run.tokenizer)
         else:
             from rewarm.models.load import save_tokenizer

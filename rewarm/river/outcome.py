@@ -183,7 +183,7 @@ def _columns(plan: Plan, inputs: Inputs) -> list[Column]:
                 role=plan.role(corpus),
                 stage=learned[0] if learned else None,
                 proxy=proxy,
-                measure="masked loss" if plan.head == heads.MASKED else "loss",
+                measure=heads.word_of(plan),
             )
         )
     return sorted(columns, key=lambda column: column.role == "new")

@@ -13,10 +13,12 @@ from rewarm.models.load import HEADS
 from rewarm.objectives import Loss
 from rewarm.objectives.masked_loss import MaskedLoss
 from rewarm.objectives.packed_loss import PackedLoss
+from rewarm.objectives.span_loss import SpanLoss
 from rewarm.plan import Plan
 from rewarm.river.costs import Work
 from rewarm.river.legs import LegPlan
 from rewarm.tokens.packing import NO_TARGET
+from rewarm.tokens.spans import Spans, lay
 from rewarm.training import activations
 from rewarm.training.machine import (
     choose_precision,
@@ -109,13 +111,7 @@ def pace(work: Work) -> Pace:
 
 def _timed(plan: Plan, model: PreTrainedModel, shape: tuple[int, int], precision: torch.dtype) -> Pace:
     rows, length = shape
-    vocabulary = int(model.get_input_embeddings().weight.shape[0])  # type: ignore[index]
-    tokens_BT = (torch.arange(rows * length) % vocabulary).view(rows, length)
-    positions_BT = torch.arange(length).repeat(rows, 1)
-    is_masked = plan.head == "masked"
-    targets_BT = torch.where(positions_BT % 7 == 0, tokens_BT, NO_TARGET) if is_masked else tokens_BT
-    batch = Batch(tokens_BT, targets_BT, positions_BT, int((targets_BT != NO_TARGET).sum()))
-    objective: Loss = MaskedLoss(model) if is_masked else PackedLoss(model)
+    objective, batch = _sample(plan, model, (rows, length))
     options = AdamWOptions(plan.weight_decay, plan.adam_betas, plan.adam_epsilon, plan.max_grad_norm)
     optimizer = Optimizer(model, options)
     model.train()
@@ -132,6 +128,22 @@ def _timed(plan: Plan, model: PreTrainedModel, shape: tuple[int, int], precision
         passes.append(middle - start)
         updates.append(_now(model) - middle)
     return Pace(min(passes) / (rows * length), min(updates), f"{rows} x {length} tokens timed on this machine")
+
+
+def _sample(plan: Plan, model: PreTrainedModel, shape: tuple[int, int]) -> tuple[Loss, Batch]:
+    """The loss of the plan's kind of model, and rows such as it reads."""
+    rows, length = shape
+    vocabulary = int(model.get_input_embeddings().weight.shape[0])  # type: ignore[index]
+    tokens_BT = (torch.arange(rows * length) % vocabulary).view(rows, length)
+    if plan.head == "seq2seq":
+        spans = Spans(tuple(range(length)), (), vocabulary - 1)
+        made = [spans.example(ids_T, row) for row, ids_T in enumerate(tokens_BT.numpy())]
+        return SpanLoss(model), lay([[one] for one in made if one is not None])
+    positions_BT = torch.arange(length).repeat(rows, 1)
+    is_masked = plan.head == "masked"
+    targets_BT = torch.where(positions_BT % 7 == 0, tokens_BT, NO_TARGET) if is_masked else tokens_BT
+    batch = Batch(tokens_BT, targets_BT, positions_BT, int((targets_BT != NO_TARGET).sum()))
+    return MaskedLoss(model) if is_masked else PackedLoss(model), batch
 
 
 def _now(model: PreTrainedModel) -> float:

@@ -67,16 +67,16 @@ class StageRows:
     def batches(self, step: int, counts: NDArray[np.int64] | None = None) -> list[Batch]:
         """The micro-batches of a step; `counts` are the rows drawn before it, if known."""
         counts = (self.counts_before(step) if counts is None else counts).copy()
-        rows = []
-        for source in self.source_SR[step]:
-            chosen = self.sources[source]
-            rows.append(self.row(chosen, chosen.first_row + int(counts[source])))
+        places = []
+        for source in self.source_SR[step].tolist():
+            places.append((source, self.sources[source].first_row + int(counts[source])))
             counts[source] += 1
-        sources = self.source_SR[step].tolist()
-        return [
-            pack(rows[at : at + self.micro_rows], self.seq_len, sources[at : at + self.micro_rows])
-            for at in range(0, len(rows), self.micro_rows)
-        ]
+        return [self.batch(places[at : at + self.micro_rows]) for at in range(0, len(places), self.micro_rows)]
+
+    def batch(self, places: Sequence[tuple[int, int]]) -> Batch:
+        """The rows at some places, each the number of a source and that of a row of it."""
+        rows = [self.row(self.sources[source], number) for source, number in places]
+        return pack(rows, self.seq_len, [source for source, _ in places])
 
     def iterate(self, start: int) -> Iterator[list[Batch]]:
         """Micro-batches of each step from `start` on, the next step's made while this one trains."""

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 MAX_CHARACTERS = 500_000
 """Longer texts are tokenised in pieces cut at white space: the encoder's cost and memory grow faster than linearly.
 A tokenizer that puts a blank of its own before every piece (SentencePiece does) takes them whole."""
+SENTINELS = "<extra_id_{}>"
+"""What T5 and its kin call the tokens, numbered from 0, that stand for spans taken out of a text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,10 +219,11 @@ def _cut(text: str, longest: int) -> Iterable[str]:
         start = end
 
 
-def train(texts: Iterable[str], vocab_size: int, folder: Path, masked: bool = False) -> None:
+def train(texts: Iterable[str], vocab_size: int, folder: Path, head: str = "causal") -> None:
     """Trains a byte-level BPE tokenizer with BOS, EOS and padding tokens and saves it as a Hugging Face folder.
 
-    That of a `masked` model has a mask token too, and closes texts with EOS by itself.
+    That of a model with head `masked` has a mask token too, and closes texts with EOS by itself; so does that of one
+    with head `seq2seq`, which has a hundred sentinels, and opens texts with nothing, as T5's.
     """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
@@ -228,7 +231,8 @@ def train(texts: Iterable[str], vocab_size: int, folder: Path, masked: bool = Fa
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    special = ["<|bos|>", "<|eos|>", "<|pad|>", *(["<|mask|>"] if masked else [])]
+    special = ["<|bos|>", "<|eos|>", "<|pad|>"]
+    special += {"masked": ["<|mask|>"], "seq2seq": [SENTINELS.format(place) for place in range(100)]}.get(head, [])
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,
         special_tokens=special,
@@ -236,10 +240,10 @@ def train(texts: Iterable[str], vocab_size: int, folder: Path, masked: bool = Fa
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer=trainer)
-    around = "<|bos|> $A <|eos|>" if masked else "<|bos|> $A"
+    around = {"masked": "<|bos|> $A <|eos|>", "seq2seq": "$A <|eos|>"}.get(head, "<|bos|> $A")
     named = [(token, number) for number, token in enumerate(special[:2]) if token in around]
     tokenizer.post_processor = processors.TemplateProcessing(single=around, special_tokens=named)
-    more = {"cls_token": special[0], "sep_token": special[1], "mask_token": special[3]} if masked else {}
+    more = {"cls_token": special[0], "sep_token": special[1], "mask_token": special[3]} if head == "masked" else {}
     PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, bos_token=special[0], eos_token=special[1], pad_token=special[2], **more
     ).save_pretrained(folder)

@@ -20,7 +20,7 @@ from transformers import PreTrainedModel
 from rewarm.objectives.attention import NAME
 from rewarm.objectives.cross_entropy import chunk_rows
 from rewarm.plan import Plan
-from rewarm.training.machine import choose_precision, micro_batches
+from rewarm.training.machine import WRITTEN, choose_precision, micro_batches
 from rewarm.training.memory import memory_available
 from rewarm.types import UserError
 
@@ -29,7 +29,7 @@ FEWEST = {"cpu": 512, "cuda": 2048}
 USABLE = 0.9
 """Share of the memory that a pass is planned to fill: allocators round up and leave gaps."""
 _ONE_KERNEL = {"gelu", "relu", "silu", "swish", "tanh", "gelu_pytorch_tanh"}
-_BEYOND_SOFTMAX = ("attn_logit_softcapping", "attention_chunk_size")
+_BEYOND_SOFTMAX = ("attn_logit_softcapping", "attention_chunk_size", "relative_attention_num_buckets")
 _BEYOND_LINEAR = ("final_logit_softcapping", "logit_scale", "logits_scaling")
 
 
@@ -72,13 +72,16 @@ def needed(plan: Plan, model: PreTrainedModel, passes: Passes) -> dict[str, int]
 
     State: 16 bytes per parameter (weight, gradient, two moments), and 2 more for its copy in bf16. Activations: what
     the layers keep (`kept_bytes`), and as much as one layer keeps while its gradient is made. Logits: two chunks of
-    them beside the gradient of the head; three times all of them for a model whose head is not plain.
+    them beside the gradient of the head; three times all of them for a model whose head is not plain; four times all of
+    them, which are a quarter as many, for one whose decoder writes spans.
     """
     precision, tokens = choose_precision(plan.precision), passes.micro_batch_tokens
     parameters = sum(parameter.numel() for parameter in model.parameters())
     embedding: torch.Tensor = model.get_input_embeddings().weight  # type: ignore[assignment]
     vocabulary = int(embedding.shape[0])
-    if any(getattr(model.config, name, None) for name in _BEYOND_LINEAR):
+    if model.config.is_encoder_decoder:
+        logits = round(4 * 4 * WRITTEN * tokens * vocabulary)
+    elif any(getattr(model.config, name, None) for name in _BEYOND_LINEAR):
         logits = 3 * 4 * tokens * vocabulary
     else:
         logits = 2 * 4 * chunk_rows(tokens, vocabulary) * vocabulary + 4 * embedding.numel()
@@ -96,11 +99,13 @@ def needed(plan: Plan, model: PreTrainedModel, passes: Passes) -> dict[str, int]
 def kept_bytes(model: PreTrainedModel, seq_len: int, precision: torch.dtype, checkpointed: bool) -> int:
     """Bytes kept for the backward pass by each token of a micro-batch, from the embedding to the last norm.
 
-    When checkpointed: the input of each layer, and all of the one layer that is being computed again.
+    When checkpointed: the input of each layer, and all of the one layer that is being computed again. A layer of a
+    decoder beside an encoder is counted as a third: it reads a quarter as many tokens, and attends twice.
     """
     config = _shape(model)
     layer = _layer_bytes(model, seq_len, precision)
-    layers = int(config.num_hidden_layers) * (4 * int(config.hidden_size) if checkpointed else layer)
+    each = 4 * int(config.hidden_size) if checkpointed else layer
+    layers = int(config.num_hidden_layers) * each * (4 if config.is_encoder_decoder else 3) // 3
     mask = 0 if _names_documents(config) else 4 * seq_len
     return layers + 3 * 4 * int(config.hidden_size) + mask + (layer if checkpointed else 0)
 
@@ -129,7 +134,7 @@ def _shape(model: PreTrainedModel) -> Any:
 
 
 def _inner_width(config: Any) -> int:
-    names = ("moe_intermediate_size", "intermediate_size")
+    names = ("moe_intermediate_size", "intermediate_size", "d_ff")
     return next((int(found) for name in names if (found := getattr(config, name, None))), 4 * int(config.hidden_size))
 
 

@@ -20,6 +20,9 @@ from rewarm.types import UserError
 
 CPU_MICRO_TOKENS = 4096
 GPU_MICRO_TOKENS = 16384
+WRITTEN = 0.25
+"""Tokens that the decoder of a model with an encoder writes for each token of text: 15 % in spans of 3 are 0.15 and a
+third of that in sentinels, and documents have ends."""
 
 
 def choose_device() -> torch.device:
@@ -74,12 +77,20 @@ def micro_batch_tokens(plan: Plan) -> int:
 
 
 def matmul_parameters(model: PreTrainedModel) -> int:
-    """Weights in matrix products for every token: all matrices but the input embedding, plus the head."""
+    """Weights in matrix products for every token: all matrices but the input embedding, plus the head.
+
+    Those of a decoder beside an encoder count for the share of tokens that it writes.
+    """
     embedding: Tensor = model.get_input_embeddings().weight  # type: ignore[assignment]
     head = model.get_output_embeddings()
-    total = sum(weight.numel() for weight in model.parameters() if weight.ndim == 2 and weight is not embedding)
+    matrices = [weight for weight in model.parameters() if weight.ndim == 2 and weight is not embedding]
     tied = head is not None and head.weight is embedding
-    return total + (embedding.numel() if tied else 0)
+    total = sum(weight.numel() for weight in matrices) + (embedding.numel() if tied else 0)
+    if not model.config.is_encoder_decoder:
+        return total
+    reading = {id(weight) for weight in model.get_encoder().parameters()}
+    read = sum(weight.numel() for weight in matrices if id(weight) in reading)
+    return read + round(WRITTEN * (total - read))
 
 
 def flops_per_token(model: PreTrainedModel, seq_len: int) -> float:

@@ -67,6 +67,13 @@ def test_flops_count_every_matrix_product_once(make_tiny: Callable[..., Any]) ->
     assert flops_per_token(make_tiny("llama"), 64) == 6 * (2 * layer + 400 * 32) + 6 * 2 * 32 * 64
 
 
+def test_a_decoder_beside_an_encoder_counts_for_what_it_writes(make_seq2seq: Callable[..., Any]) -> None:
+    """Width 32, inner width 64, two layers in each stack, 4 heads with biases of 32 distances, a tied head of 500."""
+    encoder = 2 * (4 * 32 * 32 + 2 * 32 * 64) + 4 * 32
+    decoder = 2 * (8 * 32 * 32 + 2 * 32 * 64) + 4 * 32
+    assert matmul_parameters(make_seq2seq("t5")) == encoder + (decoder + 500 * 32) / 4
+
+
 def test_the_rate_of_matrix_products_is_a_rate() -> None:
     """Measured between two steps it does not change what dropout draws in the second."""
     state = torch.get_rng_state()
