@@ -1,6 +1,6 @@
 """Does the order of languages matter? A base of English books learns Danish, Icelandic and Norwegian in three orders.
 
-    python studies/languages/study.py DATA OUTPUT [--base FOLDER] [--tokens 200k] [--seeds 3] [--learning-rate 1e-3]
+    python studies/languages/study.py DATA OUTPUT [--base FOLDER] [--tokens 100k] [--seeds 3] [--learning-rate 1e-3]
 
 After Gogoulou et al. (arXiv 2311.01200). DATA is a folder with `base/classic_books_en.jsonl.zst` and `languages/` with
 `da_adl_literature`, `is_icepahc_modern`, `no_eltec_novels` and `sv_eltec_novels` (all .jsonl.zst); FOLDER is a base
@@ -29,7 +29,7 @@ CONFIG = {
     "model_type": "llama", "hidden_size": 128, "intermediate_size": 352, "num_hidden_layers": 4,
     "num_attention_heads": 4, "num_key_value_heads": 4, "tie_word_embeddings": True, "max_position_embeddings": 1024,
 }  # fmt: skip
-SEQ_LEN, BATCH_TOKENS = 256, 2048
+SEQ_LEN, BATCH_TOKENS = 256, 1024
 FILES = {
     "en": "base/classic_books_en.jsonl.zst",
     "da": "languages/da_adl_literature.jsonl.zst",
@@ -89,7 +89,7 @@ def arm_plan(given: argparse.Namespace, base: Path, arm: str, seed: int) -> Plan
             "stages": stages,
             "watch": ["en", "da", "is", "no", {"corpus": "sv", "role": "old"}],
             "controls": ["alone"],
-            "eval_tokens": "60k",
+            "eval_tokens": "30k",
             "eval_every": 0,
         }
     )
@@ -136,7 +136,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("output", type=Path)
     parser.add_argument("--base", type=Path, help="A base that is there; otherwise one is trained.")
-    parser.add_argument("--tokens", default="200k", help="Of each language.")
+    parser.add_argument("--tokens", default="100k", help="Of each language.")
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--seeds", type=int, default=3)
     given = parser.parse_args()
