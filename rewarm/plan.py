@@ -14,17 +14,16 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-import yaml
 from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
 from rewarm.kinds import corpus_options
 from rewarm.languages import Code, unknown_languages
 from rewarm.methods import Faults, Method, Options, build, checked
+from rewarm.plan_file import read_yaml
 from rewarm.quantities import Count, PositiveCount, Share
 from rewarm.references import retained, unfit, unknown_names
 from rewarm.stages import SELF, Name, Portion, Release, Replay, Stage, by_corpus, parse_name
 from rewarm.stream import expanded
-from rewarm.types import UserError
 
 Control = Literal["base", "new-only", "joint", "same-data", "alone"]
 
@@ -263,30 +262,9 @@ class Plan(Options):
         )
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML in which a key given twice is an error: YAML itself would drop the first without a word."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """The mapping of a node; ConstructorError for a repeated key."""
-        keys = [(key.tag, key.value) for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        for (key, _), word in zip(node.value, keys, strict=False):
-            if keys.count(word) > 1 and key.tag != "tag:yaml.org,2002:merge":
-                raise yaml.constructor.ConstructorError(None, None, f"key '{key.value}' is given twice", key.start_mark)
-        return super().construct_mapping(node, deep)
-
-
 def load(path: str | Path) -> Plan:
     """The plan in a YAML file; UserError with every fault when it is wrong."""
-    file = Path(path)
-    if not file.is_file():
-        raise UserError(f"plan '{path}' does not exist. Write one with: rewarm init --base MODEL --new TEXT --old TEXT")
-    try:
-        values = yaml.load(file.read_text(encoding="utf-8"), _Loader)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"plan '{path}' cannot be read as YAML: {error}") from None
-    if not isinstance(values, dict):
-        raise UserError(f"plan '{path}' holds no mapping of keys; the first key of a plan is usually 'base'")
-    return from_values(values)
+    return from_values(read_yaml(path, "Write one with: rewarm init --base MODEL --new TEXT --old TEXT"))
 
 
 def from_values(values: Mapping[str, Any]) -> Plan:

@@ -11,9 +11,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from rewarm.evaluation.classifier import filled
+from rewarm.evaluation.generation import greedy
 from rewarm.evaluation.learners import IGNORED, Judged, Learner, Padded, Passed
 from rewarm.objectives.packed_loss import has_plain_head
 from rewarm.tokens.tokenizer import TextTokenizer
@@ -80,11 +82,11 @@ class Answerer(Learner):
         """Logits of the asked tokens (N, V), in fp32."""
         device = self.body.device
         real_BT, labels_BT = rows.real_BT.to(device), rows.labels.to(device)
-        inputs: dict[str, Any] = {
-            "input_ids": rows.tokens_BT.to(device),
-            "attention_mask": real_BT.long(),
-            "output_hidden_states": states,
-        }
+        return self._asked({"input_ids": rows.tokens_BT.to(device)}, real_BT, labels_BT, states)
+
+    def _asked(self, given: dict[str, Tensor], real_BT: Tensor, labels_BT: Tensor, states: bool) -> Passed:
+        """What the body makes of tokens, or of their embeddings."""
+        inputs: dict[str, Any] = {**given, "attention_mask": real_BT.long(), "output_hidden_states": states}
         is_asked = labels_BT != IGNORED
         if self._plain:
             found = self.body.base_model(**inputs)
@@ -95,3 +97,12 @@ class Answerer(Learner):
             logits_NV = found.logits[is_asked]
         kept = tuple(state[real_BT] for state in found.hidden_states[:-1]) if states else ()
         return Passed(logits_NV.float(), labels_BT[is_asked], is_asked.nonzero()[:, 0], kept)
+
+    def write(
+        self, prompts: Sequence[Sequence[int]], new: int, ends: Sequence[int], tasks: Sequence[int]
+    ) -> list[list[int]]:
+        """The tokens written greedily after each prompt: at most `new`, up to (without) the first of `ends`.
+
+        `tasks` has the number of the task of each prompt, for learners that are told; this one does not look at it.
+        """
+        return greedy(self.body, prompts, [new] * len(prompts), ends)

@@ -68,7 +68,7 @@ def greedy(
 
 def continued(model: PreTrainedModel, inputs: dict[str, Any], new_tokens: int, ends: Sequence[int]) -> torch.Tensor:
     """Rows of ids by greedy decoding; behind the first of `ends` stands padding (its own id again)."""
-    known = {"attention_mask": torch.ones_like(inputs["input_ids"])} | inputs
+    known = inputs if "attention_mask" in inputs else inputs | {"attention_mask": torch.ones_like(inputs["input_ids"])}
     made: torch.Tensor = model.generate(  # type: ignore[operator]
         **known, do_sample=False, max_new_tokens=new_tokens, eos_token_id=list(ends), pad_token_id=ends[0],
         use_cache=True,

@@ -7,7 +7,7 @@ Shapes: B rows, T positions, N targets, C classes or V vocabulary (also C), M re
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Protocol
 
@@ -152,28 +152,37 @@ def cast(learner: Learner, precision: str) -> torch.autocast:
 
 
 @torch.no_grad()
+def passes(learner: Learner, rows: Rows, precision: str = "fp32") -> Iterator[tuple[NDArray[np.int64], Padded, Passed]]:
+    """Every row once, without dropout and gradients: the numbers of the rows of a pass, the rows, and what the learner
+    made of them. Rows of like length share a pass."""
+    was_training = learner.training
+    order = sorted(range(len(rows.lengths)), key=lambda row: -rows.lengths[row])
+    try:
+        for start, end in length_batches([rows.lengths[row] for row in order], batch_tokens(learner.body)):
+            chosen = np.array(order[start:end])
+            padded = rows.padded(chosen.tolist(), learner.pad)
+            learner.eval()
+            with as_torch_does(), cast(learner, precision):
+                passed = learner.read(padded)
+            yield chosen, padded, passed
+    finally:
+        learner.train(was_training)
+
+
 def score(learner: Learner, rows: Rows, precision: str = "fp32") -> Outcome:
     """What the learner says of every row, without dropout; rows of like length share a pass. UserError for no row."""
     count = len(rows.lengths)
     if count == 0:
         raise UserError("there is no row to score: give at least one")
-    was_training = learner.training
-    learner.eval()
     nats_B, targets_B = np.zeros(count), np.zeros(count, np.int64)
     right_B = np.ones(count, bool)
     class_B, label_B = np.full(count, -1), np.full(count, -1)
-    order = sorted(range(count), key=lambda row: -rows.lengths[row])
-    with as_torch_does(), cast(learner, precision):
-        for start, end in length_batches([rows.lengths[row] for row in order], batch_tokens(learner.body)):
-            chosen = np.array(order[start:end])
-            padded = rows.padded(chosen.tolist(), learner.pad)
-            passed = learner.read(padded)
-            nats_N = nn.functional.cross_entropy(passed.logits_NC, passed.labels_N, reduction="none")
-            best_N, at_N = passed.logits_NC.argmax(1), chosen[passed.row_N.cpu().numpy()]
-            np.add.at(nats_B, at_N, nats_N.double().cpu().numpy())
-            np.add.at(targets_B, at_N, 1)
-            np.logical_and.at(right_B, at_N, (best_N == passed.labels_N).cpu().numpy())
-            if padded.labels.ndim == 1:
-                class_B[at_N], label_B[at_N] = best_N.cpu().numpy(), passed.labels_N.cpu().numpy()
-    learner.train(was_training)
+    for chosen, padded, passed in passes(learner, rows, precision):
+        nats_N = nn.functional.cross_entropy(passed.logits_NC, passed.labels_N, reduction="none")
+        best_N, at_N = passed.logits_NC.argmax(1), chosen[passed.row_N.cpu().numpy()]
+        np.add.at(nats_B, at_N, nats_N.double().cpu().numpy())
+        np.add.at(targets_B, at_N, 1)
+        np.logical_and.at(right_B, at_N, (best_N == passed.labels_N).cpu().numpy())
+        if padded.labels.ndim == 1:
+            class_B[at_N], label_B[at_N] = best_N.cpu().numpy(), passed.labels_N.cpu().numpy()
     return Outcome(nats_B, targets_B, right_B, class_B, label_B)

@@ -57,17 +57,19 @@ def backward_transfer(losses: Losses, denominator: Literal["t-1", "t"] = "t-1") 
     return total / (last if denominator == "t" else last - 1)
 
 
-def forgetting(losses: Losses) -> float | None:
+def forgetting(losses: Losses, with_base: bool = True) -> float | None:
     """F = 1/(T-1) sum over j < T of (max over i < T of R[i][j], minus R[T][j]). Positive is bad.
 
     Chaudhry et al. 2018, with the base among the earlier models: a pre-trained base may know a task best of
-    all. It is negative only where the last model beats every earlier one. None with fewer than two stages.
+    all. Without it this is the Forget of Yadav et al. 2023 (arXiv 2307.02435). It is negative only where the last
+    model beats every earlier one. None with fewer than two stages.
     """
     scores = _scores(losses)
     last = len(scores) - 1
     if last < 2:
         return None
-    lost = [max(row[task] for row in scores[:last]) - scores[last][task] for task in range(last - 1)]
+    earlier = scores[0 if with_base else 1 : last]
+    lost = [max(row[task] for row in earlier) - scores[last][task] for task in range(last - 1)]
     return sum(lost) / len(lost)
 
 

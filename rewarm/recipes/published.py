@@ -23,9 +23,13 @@ from rewarm.methods import nearest
 from rewarm.plan import from_values
 from rewarm.recipes.demo import BASE
 from rewarm.recipes.inputs import OPTIONAL, Asked, check_suites, full_fields, small_fields
+from rewarm.tasks import plan as learning
 from rewarm.types import UserError
 
-NAMES = ("temporalwiki", "ckl", "tic", "efficient", "ecomgpt", "cossu", "recyclable", "pllama", "shift", "cert")
+NAMES = (
+    "temporalwiki", "ckl", "tic", "efficient", "ecomgpt", "cossu", "recyclable", "pllama", "shift", "languages", "cert",
+    "codetask",
+)  # fmt: skip
 SMALL = "_small"
 VARIED = {"retention", "adapter", "replay", "schedule"}
 
@@ -35,9 +39,9 @@ class Recipe:
     """A template with its methods by name: what each is about, and what it needs beyond the recipe's `needs`.
 
     A method that is `alone` is no variant of the others: it trains on other text. `takes` and `suites` are what else
-    may be given. `commands` is a template of what to run, in order; a recipe without it is run and its methods are
-    compared by one command. In small, plans of the methods `beside` are written too, and `first` says that the base is
-    made by `first.yaml`.
+    may be given. The plans of one that `learns` are of `rewarm learn`. `commands` is a template of what to run, in
+    order; a recipe without it is run and its methods are compared by one command. In small, plans of the methods
+    `beside` are written too, and `first` says that the base is made by `first.yaml`.
     """
 
     name: str
@@ -51,6 +55,7 @@ class Recipe:
     takes: tuple[str, ...] = ()
     suites: tuple[str, ...] = ()
     one_corpus: bool = False
+    learns: bool = False
     beside: tuple[str, ...] = ()
     first: bool = True
 
@@ -67,7 +72,7 @@ class Recipe:
     def plan(self, method: str, fields: Mapping[str, Any]) -> str:
         """The text of a plan, which loads; UserError when what the fields name is not there or does not fit."""
         text = self._rendered(self.template, method, fields)
-        from_values(yaml.safe_load(text))
+        (learning.from_values if self.learns else from_values)(yaml.safe_load(text))
         return text
 
     def stage(self, method: str, fields: Mapping[str, Any]) -> dict[str, Any]:

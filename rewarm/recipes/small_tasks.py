@@ -17,6 +17,8 @@ from rewarm.recipes.demo_facts import Fact, documents, names, statements
 from rewarm.recipes.demo_text import code, old, write_bytes, write_documents, write_rows
 from rewarm.recipes.demo_wiki import facts, subjects
 from rewarm.recipes.small_code import write_cert
+from rewarm.recipes.small_functions import write_codetask
+from rewarm.recipes.small_tags import write_tagged
 from rewarm.types import Document
 
 POOL = {"pages": 240, "code": 110, "noise": 60}
@@ -286,5 +288,7 @@ WRITERS: dict[str, Callable[[Path], None]] = {
     "recyclable": _recycled,
     "pllama": _science,
     "shift": _languages,
+    "languages": lambda folder: write_tagged(folder, LANGUAGES),
     "cert": write_cert,
+    "codetask": write_codetask,
 }

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 NAMES = ("temporalwiki", "ckl", "tic")
-DOMAINS = ("efficient", "ecomgpt", "cossu", "recyclable", "pllama", "shift")
+DOMAINS = ("efficient", "ecomgpt", "cossu", "recyclable", "pllama", "shift", "languages", "cert", "codetask")
 
 
 def shortened(plan: Path, base: str, tokens: int, **changes: Any) -> Path:

@@ -1,0 +1,40 @@
+"""Shared prompts: one set of learned vectors before every row, all tasks one after another.
+
+Prompt tuning (Lester et al. 2021, arXiv 2104.08691) as the lower bound of prompt methods in CodeTask-CL: nothing
+keeps an earlier task but what the vectors still hold of it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from rewarm.quantities import PositiveCount
+from rewarm.tasks.prompting import PromptedWay
+
+if TYPE_CHECKING:
+    from rewarm.evaluation.learners import Learner
+    from rewarm.tasks import Beginning
+
+
+class SharedPrompts(PromptedWay):
+    """The first task makes `tokens` vectors, of its own rows; every task goes on with them."""
+
+    paper: ClassVar[str] = "arXiv 2307.02435"
+    about: ClassVar[str] = "one set of prompts for all tasks, the base frozen"
+
+    tokens: PositiveCount = 20
+    init: Literal["data", "random"] = "data"
+
+    def learner(self, plain: Learner, seed: int) -> Learner:
+        """The base, frozen, with one prompt before every row."""
+        from rewarm.evaluation.prompted import Choice, PromptedAnswerer
+
+        return PromptedAnswerer(plain.body, self.tokens, Choice("all"))
+
+    def arrive(self, learner: Learner, beginning: Beginning) -> None:
+        """Makes the vectors, once."""
+        prompted = self.prompts_of(learner)
+        if not len(prompted.pool):
+            number = beginning.task.number
+            self.add(prompted, beginning.task if self.init == "data" else None, [(number, number)], beginning.seed)
+        self.check_lengths(prompted, beginning)
