@@ -91,6 +91,11 @@ class Way(Method):
         """Whether it looks at tasks that have not arrived: the report marks it."""
         return False
 
+    @property
+    def prefix(self) -> int:
+        """How many vectors stand before each row and take its positions."""
+        return 0
+
     def check(self, tasks: int) -> None:
         """UserError, when a plan is read, if it cannot learn so many tasks."""
         return

@@ -81,6 +81,11 @@ class PromptPool(PromptedWay):
         """Whether keys are made of tasks that have not arrived."""
         return self.key_init == "upfront"
 
+    @property
+    def prefix(self) -> int:
+        """The vectors of the chosen prompts."""
+        return self.keys * self.length
+
     def check(self, tasks: int) -> None:
         """UserError where sharing would leave a task no key to itself."""
         if self.pool is None:
@@ -100,7 +105,6 @@ class PromptPool(PromptedWay):
             self._grow(prompted, beginning)
         elif not len(prompted.pool):
             self._make(prompted, beginning)
-        self.check_lengths(prompted, beginning)
 
     def _grow(self, prompted: PromptedAnswerer, beginning: Beginning) -> None:
         number = beginning.task.number

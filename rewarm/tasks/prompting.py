@@ -58,12 +58,6 @@ class PromptedWay(Way):
         length = embedding_length(learner) if self.scale == "embedding" else 1.0
         learner.pool.add(keys_ND, prompts_NLD * length, owners)
 
-    def check_lengths(self, learner: PromptedAnswerer, beginning: Beginning) -> None:
-        """UserError where a row of the task is too long behind its prompts."""
-        for rows in (beginning.task.train, beginning.task.dev):
-            if rows is not None:
-                learner.check_length(max(rows.lengths))
-
     def rows(self, beginning: Beginning) -> Rows:
         """The task's own rows, and those that are replayed."""
         if self.replay is not None:

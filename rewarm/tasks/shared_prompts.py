@@ -25,6 +25,11 @@ class SharedPrompts(PromptedWay):
     tokens: PositiveCount = 20
     init: Literal["data", "random"] = "data"
 
+    @property
+    def prefix(self) -> int:
+        """The vectors."""
+        return self.tokens
+
     def learner(self, plain: Learner, seed: int) -> Learner:
         """The base, frozen, with one prompt before every row."""
         from rewarm.evaluation.prompted import Choice, PromptedAnswerer
@@ -37,4 +42,3 @@ class SharedPrompts(PromptedWay):
         if not len(prompted.pool):
             number = beginning.task.number
             self.add(prompted, beginning.task if self.init == "data" else None, [(number, number)], beginning.seed)
-        self.check_lengths(prompted, beginning)

@@ -30,6 +30,11 @@ class TaskPrompts(PromptedWay):
         """It does."""
         return True
 
+    @property
+    def prefix(self) -> int:
+        """The vectors."""
+        return self.tokens
+
     def learner(self, plain: Learner, seed: int) -> Learner:
         """The base, frozen, with the prompt of a row's task before it."""
         from rewarm.evaluation.prompted import Choice, PromptedAnswerer
@@ -41,4 +46,3 @@ class TaskPrompts(PromptedWay):
         prompted = self.prompts_of(learner)
         number = beginning.task.number
         self.add(prompted, beginning.task if self.init == "data" else None, [(number, number)], beginning.seed)
-        self.check_lengths(prompted, beginning)

@@ -72,6 +72,12 @@ def _check_base(plan: LearnPlan) -> None:
         raise UserError(f"base '{plan.base}' is a masked model, which writes no answers: give a causal one")
     held = longest_text(base_shape(plan.base, plan.revision, *base_class(plan.base)))
     needed = plan.max_length + (plan.new_tokens + 1 if plan.kind == "answers" else 0)
-    if held is not None and needed > held:
-        more = f" with {plan.new_tokens} new tokens" if plan.kind == "answers" else ""
-        raise UserError(f"max_length {plan.max_length}{more} is more than the base's {held} positions: lower it")
+    more = f" with {plan.new_tokens} new tokens" if plan.kind == "answers" else ""
+    for named in plan.ways:
+        before = named.way.prefix
+        if held is not None and needed + before > held:
+            after = f", after the {before} prompt vectors of way '{named.name}'," if before else ""
+            raise UserError(
+                f"max_length {plan.max_length}{more}{after} is more than the base's {held} positions: lower it"
+                + (", or the number of prompts" if before else "")
+            )

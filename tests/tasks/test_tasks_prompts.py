@@ -182,11 +182,6 @@ def test_prompts_begin_as_long_as_embeddings_or_of_unit_length(make_tiny: Callab
         assert found.detach().norm(dim=-1).flatten().tolist() == pytest.approx([length] * 3, rel=1e-4)
 
 
-def test_a_base_without_room_for_prompts_is_refused_when_a_task_arrives(make_tiny: Callable[..., Any]) -> None:
-    with pytest.raises(UserError, match="prompt vectors takes"):
-        arrived(way(type="shared-prompts", tokens=5000), [task(0)], make_tiny("gpt2"))
-
-
 @pytest.mark.parametrize(
     ("options", "told"),
     [

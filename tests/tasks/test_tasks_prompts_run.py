@@ -13,7 +13,7 @@ from rewarm.river.train import Hooks
 from rewarm.tasks.plan import LearnPlan, from_values
 from rewarm.tasks.run import learn
 from rewarm.tasks.work import plan_work
-from rewarm.types import Stopped
+from rewarm.types import Stopped, UserError
 
 WAYS = [
     {"type": "shared-prompts", "tokens": 3}, {"type": "task-prompts", "tokens": 3},
@@ -48,6 +48,22 @@ def answers_plan(tiny_base: Path, write_rows: Callable[..., Path], tmp_path: Pat
 def losses(found: Learned, way: str) -> list[list[float]]:
     """Of every task, before the first one and after each."""
     return found.of(way, NAMES)[0].matrix("loss")
+
+
+@pytest.mark.parametrize(
+    ("way", "before"),
+    [
+        ({"type": "shared-prompts", "tokens": 99}, 99),
+        ({"type": "task-prompts", "tokens": 98}, 98),
+        ({"type": "prompt-pool", "keys": 50, "length": 2}, 100),
+    ],
+)
+def test_prompts_that_the_base_has_no_positions_for_are_refused_before_any_work(
+    way: dict[str, Any], before: int, answers_plan: Callable[..., LearnPlan]
+) -> None:
+    wanted = f"after the {before} prompt vectors of way 'mine', is more than the base's 128 positions"
+    with pytest.raises(UserError, match=wanted):
+        plan_work(answers_plan(ways=[way | {"name": "mine"}]))
 
 
 def test_prompts_go_on_after_a_stop_to_the_same_numbers(answers_plan: Callable[..., LearnPlan], tmp_path: Path) -> None:
