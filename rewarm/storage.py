@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -21,6 +22,12 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 def read_json(file: Path) -> Any:
     """The value in a file; None when there is no file."""
     return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+
+
+def file_digest(file: Path) -> str:
+    """BLAKE2b of a file in 16 bytes, hexadecimal, as prepared text names its files."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
 def write_json(file: Path, value: Any) -> None:

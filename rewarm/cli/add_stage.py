@@ -24,6 +24,9 @@ class Options:
     name: Annotated[
         str | None, typer.Option(help="The stage's name; without it in the style of the run's, by the date in PATH.")
     ] = None
+    after: Annotated[
+        str | None, typer.Option(metavar="STAGE", help="The stage it starts from: a branch, if it is an earlier one.")
+    ] = None
     probes: Annotated[str | None, typer.Option(metavar="FILE", help="Probes of what the new text changes.")] = None
     tokens: Annotated[
         str | None, typer.Option(help="The stage's budget, such as 20M; that of the last stage without it.")
@@ -79,7 +82,10 @@ def _addition(options: Options) -> Addition:
     from rewarm.river.adding import Addition
     from rewarm.types import UserError
 
-    given = {"tokens": options.tokens, "epochs": options.epochs, "learning_rate": options.learning_rate}
+    given = {
+        "tokens": options.tokens, "epochs": options.epochs, "learning_rate": options.learning_rate,
+        "from": options.after,
+    }  # fmt: skip
     changes: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     if len(changes.keys() & {"tokens", "epochs"}) == 2:
         raise UserError("give the stage's budget as either --tokens or --epochs")
@@ -108,7 +114,7 @@ def _set(text: str) -> tuple[str, Any]:
 def _command(options: Options) -> str:
     """The command that goes on with this addition."""
     words = ["rewarm", "add-stage", str(options.run), "--corpus", options.corpus]
-    for name in ("name", "probes", "tokens", "epochs", "learning_rate"):
+    for name in ("name", "after", "probes", "tokens", "epochs", "learning_rate"):
         value = getattr(options, name)
         words += [] if value is None else [f"--{name.replace('_', '-')}", value]
     words += ["--execute"] if options.execute else []

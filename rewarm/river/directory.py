@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
 from rewarm.plan import Plan, from_values
+from rewarm.river.ledger import Ledger
 from rewarm.storage import full_disk_told, write_json
 from rewarm.types import UserError
 
@@ -22,6 +21,8 @@ BEGUN = "inputs"
 """The ledger's event that says which text a run began with."""
 ADDED = "stage added"
 """The ledger's event for a stage that the run was not begun with."""
+UNDONE = "stage undone"
+"""The ledger's event for an added stage that was taken back: what it says of its legs before that no longer holds."""
 HARMLESS = (
     "controls", "workers", "save_total_limit", "output_dir", "prepared_dir", "micro_batch_tokens",
     "gradient_checkpointing",
@@ -64,24 +65,32 @@ class RunDirectory:
         write_json(self.root / name, value)
 
     def ledger(self) -> list[dict[str, Any]]:
-        """Every event of the run, oldest first."""
-        if not self.ledger_file.is_file():
-            return []
-        lines = self.ledger_file.read_text(encoding="utf-8").split("\n")
-        return [json.loads(line) for line in lines[:-1] if line]
+        """Every event that holds, oldest first: of stages that were taken back, only that they were."""
+        held: list[dict[str, Any]] = []
+        for entry in Ledger(self.ledger_file).entries():
+            if entry["event"] == UNDONE:
+                held = [one for one in held if not _is_undone(one, entry)]
+            held.append(entry)
+        return held
 
     def record(self, event: str, **facts: Any) -> None:
         """Appends one event to the ledger and flushes it to disk."""
-        self.root.mkdir(parents=True, exist_ok=True)
-        held = self.ledger_file.read_bytes() if self.ledger_file.is_file() else b""
-        if not held.endswith(b"\n"):  # a crash cut the last line short; what is appended must not continue it
-            with self.ledger_file.open("ab") as cut:
-                cut.truncate(held.rfind(b"\n") + 1)
-        entry = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "event": event, **facts}
-        with self.ledger_file.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(entry) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        Ledger(self.ledger_file).append(event, facts)
+
+    def ledgers(self) -> dict[str, Ledger]:
+        """The ledger of the run ("") and that of each of its controls, by the control's word."""
+        controls = sorted(self.controls.glob("*/ledger.jsonl"))
+        return {"": Ledger(self.ledger_file)} | {file.parent.name: Ledger(file) for file in controls}
+
+    def check_ledgers(self) -> None:
+        """UserError when a line of a ledger, the run's or a control's, is not as it was written."""
+        for ledger in self.ledgers().values():
+            for line, fault in ledger.chain().faults[:1]:
+                raise UserError(
+                    f"'{ledger.file}' is not as it was written: line {line}: {fault}. Nothing goes on from a record "
+                    f"that was changed: restore the file, or give another output_dir (rewarm verify {self.root} names "
+                    "all that is wrong)"
+                )
 
     def recorded(self, event: str) -> dict[str, Any] | None:
         """The newest entry of an event, if there is one."""
@@ -148,7 +157,7 @@ class RunDirectory:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Holds the directory for this process; UserError when another process runs in it.
+        """Holds the directory for this process; UserError when another runs in it, or its ledger was changed.
 
         What the operating system says of a full disk becomes a StorageError, whichever file it was about.
         """
@@ -156,8 +165,16 @@ class RunDirectory:
         with (self.root / ".lock").open("a+") as file:
             if not _locks(file):
                 raise UserError(f"another rewarm process runs in '{self.root}': wait for it or stop it")
+            self.check_ledgers()
             with full_disk_told(self.root, "Everything saved before"):
                 yield
+
+
+def _is_undone(entry: Mapping[str, Any], undone: Mapping[str, Any]) -> bool:
+    """Whether an event is about a leg that was taken back since, or about its stage being added."""
+    if entry["event"] == ADDED:
+        return bool(entry["stage"] == undone["stage"])
+    return entry.get("leg") in undone["legs"]
 
 
 def _resolved(values: dict[str, Any]) -> dict[str, Any]:

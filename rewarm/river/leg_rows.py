@@ -41,7 +41,7 @@ def leg_rows(
         stage = next(other for other in planned if other.kind == "stage" and other.stage == leg.stage)
         return start_model(inputs, run, planned, stage)
 
-    found = _beginning(inputs, run, leg, _rows_used(run, leg), before)
+    found = beginning(inputs, run, leg, _rows_used(run, leg), before)
     most = min(found.micro_rows, passes.micro_batch_tokens // found.seq_len)
     return objective_of(leg).rows(dataclasses.replace(found, micro_rows=most, tell=tell))
 
@@ -56,15 +56,16 @@ def check_legs(inputs: Inputs, run: RunDirectory, planned: Sequence[LegPlan]) ->
     for leg in planned:
         if leg.name not in run.finished() and all(name in inputs.stores for name in leg.shares):
             try:
-                objective_of(leg).check(_beginning(inputs, run, leg, {}, none_yet))
+                objective_of(leg).check(beginning(inputs, run, leg, {}, none_yet))
             except UserError as error:
                 raise UserError(f"{leg.name}: {error}") from None
 
 
-def _beginning(
+def beginning(
     inputs: Inputs, run: RunDirectory, leg: LegPlan, used: Mapping[str, int], before: Callable[[], PreTrainedModel]
 ) -> Beginning:
-    """The rows a leg begins with, `used` ones of its corpora being gone; a micro-batch is a step."""
+    """The rows a leg begins with, `used` ones of its corpora being gone; a micro-batch is a step. `before` is asked for
+    the model as it was before the leg's stage, by objectives that have need of it."""
     plan = inputs.plan
     per_step = plan.batch_tokens // plan.seq_len
     assert isinstance(leg.mixture, Mixture)  # the plan built it from the mixtures folder

@@ -12,7 +12,7 @@ from rewarm.evaluation.intervals import paired_delta
 from rewarm.evaluation.loss import load
 from rewarm.plan import Plan, Scratch
 from rewarm.report.result import Cell, Column, CorpusFacts, Cost, Curve, Probe, Result, Row, ShareOf
-from rewarm.river import heads, stage_selection, stale
+from rewarm.river import heads, leg_checks, stage_selection, stale
 from rewarm.river.directory import RunDirectory
 from rewarm.river.fact_rows import facts_of
 from rewarm.river.inputs import Inputs
@@ -127,6 +127,7 @@ def _notes(
         *heads.remarks(plan),
         *stale.notes(plan, run, planned),
         *stage_selection.notes(run),
+        *leg_checks.notes(run),
         *remarks(planned),
         *told,
         *_held(run),

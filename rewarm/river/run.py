@@ -101,13 +101,20 @@ def report(root: Path, hooks: Hooks | None = None) -> Result:
 
     Neither the corpora's own files nor the base are needed. UserError when the run has not scored its base yet.
     """
+    result = collected(root, hooks)
+    write(result, root)
+    return result
+
+
+def collected(root: Path, hooks: Hooks | None = None) -> Result:
+    """The result of a run directory, made again from what it holds; no report is written. UserError as `report`."""
     plan = RunDirectory(root).resolved()
     directory = RunDirectory.of(plan, root)
     inputs = read_inputs(plan, directory)
     planned = legs(plan, inputs.trainable_tokens, directory.steps_made())
     read_samples(inputs, directory, planned, (hooks or Hooks()).tell)
     controls = _controls(control_plans(plan, directory), directory, inputs)
-    return _report(plan, directory, inputs, planned, controls, " ".join(sys.argv))
+    return _result(plan, directory, inputs, planned, controls, " ".join(sys.argv))
 
 
 def _controls(plans: Mapping[str, Plan], directory: RunDirectory, inputs: Inputs) -> Controls:
@@ -214,6 +221,19 @@ def _report(
     controls: Controls,
     command: str,
 ) -> Result:
+    result = _result(plan, directory, inputs, planned, controls, command)
+    write(result, directory.root)
+    return result
+
+
+def _result(
+    plan: Plan,
+    directory: RunDirectory,
+    inputs: Inputs,
+    planned: list[LegPlan],
+    controls: Controls,
+    command: str,
+) -> Result:
     base, machine = directory.recorded(BASE), directory.recorded("machine")
     if base is None or machine is None or not _base_is_scored(directory, inputs):
         raise UserError(f"'{directory.root}' has not scored its base yet, so there is nothing to report: run its plan")
@@ -223,6 +243,4 @@ def _report(
         **{name: base[name] for name in ("parameters", "flops_per_token")},
         **{name: machine[name] for name in ("machine", "matmul_rate")},
     }
-    result = collect(plan, directory, inputs, planned, controls, facts)
-    write(result, directory.root)
-    return result
+    return collect(plan, directory, inputs, planned, controls, facts)

@@ -65,7 +65,7 @@ def status(root: Path) -> Status:
     """The status of a run directory; UserError when it is none."""
     run = RunDirectory(root)
     plan = run.resolved()
-    running = _is_held(root / ".lock")
+    running = is_held(root / ".lock")
     steps: dict[str, dict[str, int]] = (run.recorded("started") or {"steps": {}})["steps"]
     runs = [("", plan, run)]
     for word in plan.controls:
@@ -86,7 +86,7 @@ def status(root: Path) -> Status:
     return Status(state, sentence, left, _scores(run.evaluations / "base"), legs)
 
 
-def _is_held(lock: Path) -> bool:
+def is_held(lock: Path) -> bool:
     """Whether a process works in the directory. Asking holds the lock for a moment, which runs wait for."""
     if not lock.is_file():
         return False

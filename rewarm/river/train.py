@@ -17,7 +17,7 @@ from rewarm.models.load import (
 )
 from rewarm.objectives import Rows
 from rewarm.plan import Plan
-from rewarm.river import chat, holding, stage_selection, stale
+from rewarm.river import chat, holding, leg_checks, stage_selection, stale
 from rewarm.river.directory import RunDirectory
 from rewarm.river.facts import ask
 from rewarm.river.inputs import Inputs
@@ -32,6 +32,7 @@ from rewarm.schedules import Schedule
 from rewarm.training import activations, checkpoint
 from rewarm.training.activations import Passes
 from rewarm.training.journal import Journal
+from rewarm.training.keepers import Keepers
 from rewarm.training.leg import Leg
 from rewarm.training.loop import Due, train
 from rewarm.training.machine import check_compiler, choose_precision, seconds_of
@@ -79,10 +80,21 @@ def _is_done(run: RunDirectory, leg: LegPlan) -> bool:
     return leg.name in run.finished() and run.model(leg.name).is_dir()
 
 
-def _train_leg(
+@dataclass(slots=True)
+class Ready:
+    """A leg about to train: everything `rewarm.training.loop.train` takes, and the leg's rows and place."""
+
+    model: PreTrainedModel
+    optimizer: Optimizer
+    leg: Leg
+    keepers: Keepers
+    place: holding.Place
+
+
+def ready(
     inputs: Inputs, run: RunDirectory, planned: list[LegPlan], leg: LegPlan, last_rate: float, hooks: Hooks
-) -> None:
-    """A function of its own, so that a leg's model and optimizer are gone before the next ones are made."""
+) -> Ready:
+    """Loads and makes what a leg trains with; the same in every process, so that a leg may go on in another."""
     plan = inputs.plan
     model = start_model(inputs, run, planned, leg)
     passes = _passes(plan, run, leg, model)
@@ -100,19 +112,27 @@ def _train_leg(
     keepers = holding.begin(place, model, hooks.tell_or_stop)
     rows = leg_rows(inputs, run, planned, leg, passes, model, hooks.tell_or_stop)
     _tell_of(run, leg, rows)
-    loop_leg = _loop_leg(inputs, run, leg, rows, last_rate, passes)
+    return Ready(model, optimizer, _loop_leg(inputs, run, leg, rows, last_rate, passes), keepers, place)
+
+
+def _train_leg(
+    inputs: Inputs, run: RunDirectory, planned: list[LegPlan], leg: LegPlan, last_rate: float, hooks: Hooks
+) -> None:
+    """A function of its own, so that a leg's model and optimizer are gone before the next ones are made."""
+    made = ready(inputs, run, planned, leg, last_rate, hooks)
     due, tell = _due(inputs, run, leg, hooks), _progress(run, leg, hooks)
-    outcome = train(model, optimizer, loop_leg, due, hooks.stop, tell, keepers)
+    outcome = train(made.model, made.optimizer, made.leg, due, hooks.stop, tell, made.keepers)
     for note in outcome.notes:
         run.record("note", leg=leg.name, text=note)
+    leg_checks.record(run, leg, outcome)
     if outcome.stopped:
         run.record("stopped", leg=leg.name, step=outcome.steps)
         raise Stopped(f"stopped at step {outcome.steps} of {leg.name}; saved. The same command goes on from there")
-    keepers.finish()
-    del keepers, optimizer  # what methods leave is measured in the memory that these took
-    holding.end(place, model, hooks.tell)
-    merge(run, leg, model)
-    _finish(inputs, run, leg, rows, model, hooks)
+    made.keepers.finish()
+    del made.keepers, made.optimizer  # what methods leave is measured in the memory that these took
+    holding.end(made.place, made.model, hooks.tell)
+    merge(run, leg, made.model)
+    _finish(inputs, run, leg, made.leg.rows, made.model, hooks)
 
 
 def _finish(inputs: Inputs, run: RunDirectory, leg: LegPlan, rows: Rows, model: PreTrainedModel, hooks: Hooks) -> None:
@@ -135,6 +155,8 @@ def _finish(inputs: Inputs, run: RunDirectory, leg: LegPlan, rows: Rows, model: 
         trainable={source.name: source.stream.tokens for source in rows.sources},
         **({"learned": learned} if learned else {}),
         weights_sha256=weights,
+        moved_rows=leg_checks.moved(inputs.plan, run, leg, model),
+        resumed=leg_checks.resumed(run, leg),
     )
 
 

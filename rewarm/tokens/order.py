@@ -180,15 +180,20 @@ class DocumentStream:
         at = bisect_right(starts, offset) - 1
         return documents[at], offset - starts[at], starts[at + 1] - starts[at]
 
-    def row(self, index: int, length: int) -> list[Segment]:
-        """Row `index` of the endless stream cut into rows of `length` tokens."""
+    def pieces(self, index: int, length: int) -> list[tuple[int, int, int]]:
+        """Row `index` of the endless stream cut into rows of `length` tokens: the documents in it, and of each the
+        token it begins with and how many follow."""
         position = index * length
         remaining = length
-        segments: list[Segment] = []
+        found: list[tuple[int, int, int]] = []
         while remaining:
             document, inside, whole = self._find(*divmod(position, self.tokens))
             take = min(remaining, whole - inside)
-            segments.append(Segment.of(self.store, document, inside, take))
+            found.append((document, inside, take))
             position += take
             remaining -= take
-        return segments
+        return found
+
+    def row(self, index: int, length: int) -> list[Segment]:
+        """The tokens of such a row."""
+        return [Segment.of(self.store, *piece) for piece in self.pieces(index, length)]

@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewarm.hashing import Indices, Words, chunks
+from rewarm.storage import file_digest
 from rewarm.types import StorageError, UserError
 
 SHARD_TOKENS = 1 << 28
@@ -46,10 +47,7 @@ class StoreWriter:
         self.partial = folder.with_name(folder.name + ".partial")
         self.dtype = dtype
         self.shard_tokens = shard_tokens
-        self.documents = 0
-        self.tokens = 0
-        self.text_bytes = 0
-        self.learned = 0
+        self.documents = self.tokens = self.text_bytes = self.learned = 0
         self.manifest: dict[str, Any] = {}
         self._shards: list[dict[str, Any]] = []
 
@@ -164,6 +162,9 @@ class StoreWriter:
             "tokens": self.tokens,
             "bytes": self.text_bytes,
             "repeated": write_repeated(self.partial),
+            "columns": {
+                one.name: file_digest(one) for one in sorted(self.partial.glob("*.bin")) if "-" not in one.name
+            },
             "shards": self._shards,
         }
         if "learned" in self._shards[0]:

@@ -43,10 +43,13 @@ def _trainable(model: nn.Module) -> dict[str, Tensor]:
     return {name: parameter.detach() for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
-def write(folder: Path, step: int, state: State, key: str, pending: Sequence[float] = ()) -> Path:
+def write(
+    folder: Path, step: int, state: State, key: str, pending: Sequence[float] = (), following: str | None = None
+) -> Path:
     """Saves `checkpoint-<step>` in `folder`; StorageError (with everything saved before whole) when it cannot.
 
-    `pending` are the losses of the steps not yet in the journal, so that a resumed journal equals an unbroken one.
+    `pending` are the losses of the steps not yet in the journal, so that a resumed journal equals an unbroken one, and
+    `following` is the fingerprint of the batch to come.
     """
     target = folder / f"checkpoint-{step}"
     partial = folder / f"partial-checkpoint-{step}"
@@ -54,7 +57,8 @@ def write(folder: Path, step: int, state: State, key: str, pending: Sequence[flo
     try:
         partial.mkdir(parents=True)
         digests = {f"{name}.safetensors": _save(partial / f"{name}.safetensors", state[name]) for name in sorted(state)}
-        _write_marker(partial, {"step": step, "key": key, "pending": list(pending), "sha256": digests})
+        told = {"step": step, "key": key, "pending": list(pending), "following": following, "sha256": digests}
+        _write_marker(partial, told)
         _sync_folder(partial)
         shutil.rmtree(target, ignore_errors=True)
         os.replace(partial, target)
@@ -191,7 +195,18 @@ def restore(folder: Path, model: nn.Module, optimizer: Optimizer, keepers: Keepe
     keepers.load(load_file(held) if held.is_file() else {})
     set_random_state(load_file(folder / "random.safetensors"))
     marker = json.loads((folder / MARKER).read_text(encoding="utf-8"))
-    return int(marker["step"]), list(marker["pending"])
+    return int(marker["step"]), pending(folder)
+
+
+def pending(folder: Path) -> list[float]:
+    """The losses of a checkpoint's last steps that were not yet logged."""
+    return list(json.loads((folder / MARKER).read_text(encoding="utf-8"))["pending"])
+
+
+def following(folder: Path) -> str | None:
+    """The fingerprint of the batch that was to come after a checkpoint; None where it tells of none."""
+    found: str | None = json.loads((folder / MARKER).read_text(encoding="utf-8")).get("following")
+    return found
 
 
 def load_weights(folder: Path, model: nn.Module) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -17,6 +18,7 @@ from transformers import PreTrainedModel
 
 from rewarm.objectives import Loss, Rows
 from rewarm.training import activations, checkpoint, compiling
+from rewarm.training.coming import Coming
 from rewarm.training.guard import Guard
 from rewarm.training.journal import Journal
 from rewarm.training.keepers import Keepers
@@ -43,15 +45,25 @@ class Due:
     every: int
     action: Callable[[PreTrainedModel, int], None]
 
+    def comes(self, step: int, steps: int) -> bool:
+        """Whether its turn is after `step` of `steps` steps."""
+        return step % self.every == 0 and steps - step > self.every // 2
+
 
 @dataclass(slots=True)
 class Outcome:
-    """How a leg ended: steps done, seconds of training, and whether it was stopped before its end."""
+    """How a leg ended: steps done, seconds of training, and whether it was stopped before its end.
+
+    `resumed` is the step it went on from, if it did, and `same_batch` whether its first batch was the one to come: None
+    where that could not be told.
+    """
 
     steps: int
     seconds: float
     stopped: bool
     notes: list[str] = field(default_factory=list)
+    resumed: int | None = None
+    same_batch: bool | None = None
 
 
 def train(
@@ -73,29 +85,29 @@ def train(
     meter, guard = Meter(leg, journal, tell, pending), Guard(leg.name, model.device)
     model.train()
     saver = Saver(leg.folder, leg.key, leg.save_total_limit, journal, outcome.notes)
-    start = step
+    start, coming = step, _coming(leg, step, newest, outcome)
 
-    def save() -> None:
+    def save(current: list[Batch] | None = None) -> None:
         guard.check()
-        meter.pause(partial(saver.save, step, checkpoint.state_of(model, optimizer, keepers), meter.pending()))
+        state = checkpoint.state_of(model, optimizer, keepers)
+        meter.pause(partial(saver.save, step, state, meter.pending(), coming.following(current)))
 
     with saver, activations.explained(leg.name):
-        for batches in _from(leg.rows, step):
+        for batches in coming:
             rate = leg.schedule.rate(step, leg.rows.steps, leg.peak, leg.past)
-            with _saved_if_too_large(optimizer, save if step > start else None):
+            with _saved_if_too_large(optimizer, partial(save, batches) if step > start else None):
                 loss = _accumulate(objective, keepers, batches, leg.precision)
                 keepers.gradients(step)
             norm = optimizer.clip()
             guard.watch(step, loss, norm)
             _update(leg, optimizer, keepers, guard, step, rate, meter.is_logged(step))
             step += 1
-            meter.add(step, loss, norm, rate, keepers, objective)
+            meter.add(step, loss, norm, rate, batches, keepers, objective)
             saver.check()
-            for item in due:
-                if step % item.every == 0 and leg.rows.steps - step > item.every // 2:
-                    guard.check()
-                    meter.pause(partial(item.action, model, step))
-                    model.train()
+            for item in (one for one in due if one.comes(step, leg.rows.steps)):
+                guard.check()
+                meter.pause(partial(item.action, model, step))
+                model.train()
             outcome.stopped = stop() and step < leg.rows.steps
             if outcome.stopped or step == leg.rows.steps or (leg.save_steps and step % leg.save_steps == 0):
                 save()
@@ -129,6 +141,15 @@ def _saved_if_too_large(optimizer: Optimizer, save: Callable[[], None] | None) -
             checkpoint.set_random_state(random)
             save()
         raise
+
+
+def _coming(leg: Leg, step: int, newest: Path | None, outcome: Outcome) -> Coming:
+    """The batches from `step` on; when the leg goes on from a checkpoint, the first is held against what it says."""
+    coming = Coming(_from(leg.rows, step))
+    if newest is not None:
+        outcome.resumed = step
+        outcome.same_batch = coming.check(checkpoint.following(newest), f"{leg.name}, step {step}")
+    return coming
 
 
 def _from(rows: Rows, step: int) -> Iterator[list[Batch]]:

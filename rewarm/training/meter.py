@@ -10,9 +10,11 @@ import torch
 from torch import Tensor
 
 from rewarm.objectives import Loss
+from rewarm.training.coming import fingerprint
 from rewarm.training.journal import Journal
 from rewarm.training.keepers import Keepers
 from rewarm.training.leg import Leg
+from rewarm.types import Batch
 
 
 class Meter:
@@ -34,8 +36,12 @@ class Meter:
         """Whether the step about to be made (counted from 0) ends a logging interval."""
         return (step + 1) % self.leg.log_every == 0 or step + 1 == self.leg.rows.steps or step < 3
 
-    def add(self, step: int, loss: Tensor, norm: Tensor, rate: float, keepers: Keepers, objective: Loss) -> None:
-        """Notes a finished step; writes and tells the interval's mean loss when the step is logged."""
+    def add(
+        self, step: int, loss: Tensor, norm: Tensor, rate: float, batches: list[Batch], keepers: Keepers,
+        objective: Loss,
+    ) -> None:  # fmt: skip
+        """Notes a finished step; writes and tells the interval's mean loss when the step is logged, with the
+        fingerprint of the step's batch."""
         step_tokens = self.leg.rows.step_tokens
         self._losses.append(loss)
         self._tokens += step_tokens
@@ -51,6 +57,7 @@ class Meter:
             "rate": rate,
             "norm": float(norm),
             "tokens_per_second": self._tokens / spent if spent > 0 else 0.0,
+            "batch": fingerprint(batches),
         }
         if readings := keepers.readings():
             entry["retention"] = readings

@@ -57,21 +57,22 @@ class Saver:
         finally:
             self._thread.shutdown()
 
-    def save(self, step: int, state: State, pending: list[float]) -> None:
-        """Begins to save the (live) state after `step` steps, with the losses not yet in the journal.
+    def save(self, step: int, state: State, pending: list[float], following: str | None = None) -> None:
+        """Begins to save the (live) state after `step` steps, with the losses not yet in the journal and the
+        fingerprint of the batch to come.
 
         Comes back when the state is copied, or, where memory is too short for a copy, when it is on disk.
         """
         self.wait()
         if not self._fits(state):
-            self._write(step, state, pending, None)
+            self._write(step, state, pending, following, None)
             return
         copied = self._copied(state)
         # The device goes on, too: it makes the copies before the next update, and the thread waits for them.
         made = torch.cuda.Event() if torch.cuda.is_available() else None
         if made is not None:
             made.record()
-        self._writing = self._thread.submit(self._write, step, copied, pending, made)
+        self._writing = self._thread.submit(self._write, step, copied, pending, following, made)
 
     def check(self) -> None:
         """Raises the error of a write that has ended; costs nothing, so that a loop can ask after each step."""
@@ -87,11 +88,13 @@ class Saver:
         written, self._writing = self._writing, None
         written.result()
 
-    def _write(self, step: int, state: State, pending: list[float], made: torch.cuda.Event | None) -> None:
+    def _write(
+        self, step: int, state: State, pending: list[float], following: str | None, made: torch.cuda.Event | None
+    ) -> None:
         if made is not None:
             made.synchronize()
         self.journal.sync()
-        checkpoint.write(self.folder, step, state, self.key, pending)
+        checkpoint.write(self.folder, step, state, self.key, pending, following)
         checkpoint.prune(self.folder, self.keep, step)
 
     def _copied(self, state: State) -> State:
