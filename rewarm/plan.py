@@ -22,7 +22,7 @@ from rewarm.methods import Faults, Method, Options, build, checked
 from rewarm.plan_file import read_yaml
 from rewarm.quantities import Count, PositiveCount, Share
 from rewarm.references import retained, unfit, unknown_names
-from rewarm.stages import SELF, Name, Portion, Release, Replay, Stage, by_corpus, parse_name
+from rewarm.stages import SELF, Name, Portion, Release, Replay, Spikes, Stage, by_corpus, parse_name
 from rewarm.stream import expanded
 
 Control = Literal["base", "new-only", "joint", "same-data", "alone"]
@@ -70,6 +70,12 @@ def _listed(value: Any) -> Any:
 
 def _unless_false(value: Any) -> Any:
     return None if value is False else value
+
+
+def _spikes(value: Any) -> Any:
+    return (
+        {"skip": {}, True: {}, "stop": None, False: None}.get(value, value) if isinstance(value, str | bool) else value
+    )
 
 
 class Clean(Options):
@@ -172,6 +178,7 @@ class Plan(Options):
     adam_betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.95)
     adam_epsilon: Annotated[float, Field(gt=0)] = 1e-8
     max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
+    spikes: Annotated[Spikes | None, BeforeValidator(_spikes)] = None
 
     eval_tokens: PositiveCount = 100_000
     eval_every: Count | None = None

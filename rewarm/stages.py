@@ -45,6 +45,15 @@ Names = Annotated[tuple[Name, ...], BeforeValidator(lambda value: (value,) if is
 """Several names, or one alone."""
 
 
+class Spikes(Options):
+    """Which updates are left out: those of a loss or gradient that is not finite, and of a loss above the mean of the
+    last `window` steps by more than `sigma` of their standard deviations. More than `most` of a stage stop the run."""
+
+    sigma: Annotated[float, Field(gt=0)] = 6.0
+    window: Annotated[int, Field(ge=8, le=1_000_000)] = 128
+    most: Annotated[int, Field(ge=1, le=1_000_000)] = 10
+
+
 class Portion(Options):
     """A corpus of a stage and its weight among the stage's corpora (weights count tokens, and are normalised)."""
 

@@ -57,6 +57,9 @@ class Rows(Protocol):
     def batches(self, step: int) -> list[Batch]:
         """The micro-batches of a step."""
 
+    def documents(self, step: int) -> str:
+        """What a step learns from, for a reader who has to look at it."""
+
     def iterate(self, start: int) -> Iterator[list[Batch]]:
         """The micro-batches of each step from `start` on."""
 

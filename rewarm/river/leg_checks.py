@@ -8,6 +8,7 @@ from typing import Any
 from transformers import PreTrainedModel
 
 from rewarm.models.moved_rows import moved_rows
+from rewarm.objectives import Rows
 from rewarm.plan import Plan, Scratch
 from rewarm.river.directory import RunDirectory
 from rewarm.river.legs import BASE, LegPlan
@@ -17,8 +18,19 @@ RESUMED = "resumed"
 """The ledger's event for a leg that went on from a checkpoint."""
 
 
-def record(run: RunDirectory, leg: LegPlan, outcome: Outcome) -> None:
-    """Notes where a leg went on, and whether its first batch was the one to come (None: nothing told of that)."""
+SKIPPED = "skipped"
+"""The ledger's event for an update that was left out."""
+
+
+def record(run: RunDirectory, leg: LegPlan, outcome: Outcome, rows: Rows) -> None:
+    """Notes where a leg went on, whether its first batch was the one to come (None: nothing told of that), and every
+    update that was left out, once."""
+    known = {entry["step"] for entry in run.ledger() if entry["event"] == SKIPPED and entry["leg"] == leg.name}
+    for step, loss, norm in outcome.skipped:
+        if step not in known:
+            run.record(
+                SKIPPED, leg=leg.name, step=step, loss=f"{loss:.6g}", norm=f"{norm:.6g}", read=rows.documents(step)
+            )
     if outcome.resumed is not None:
         run.record(RESUMED, leg=leg.name, step=outcome.resumed, same_batch=outcome.same_batch)
 
@@ -49,11 +61,17 @@ def moved(plan: Plan, run: RunDirectory, leg: LegPlan, model: PreTrainedModel) -
 
 
 def notes(run: RunDirectory) -> list[str]:
-    """A sentence for each finished leg that left rows of the embedding, or of an untied head, as they were."""
+    """A sentence for each finished leg that left rows of the embedding, or of an untied head, as they were, and one for
+    each update that was skipped."""
     found = []
     for leg, entry in run.finished().items():
         counts = entry.get("moved_rows") or {}  # legs that finished before they were counted tell nothing
         parts = [f"{moved:,} of {rows:,} rows of the {word}" for word, (moved, rows) in counts.items()]
         if any(moved < rows for moved, rows in counts.values()):
             found.append(f"{leg}: {' and '.join(parts)} moved")
-    return found
+    return found + [
+        f"{entry['leg']}: the update of step {entry['step']} was skipped (loss {entry['loss']}, gradient norm "
+        f"{entry['norm']}; it was to learn from {entry['read']})"
+        for entry in run.ledger()
+        if entry["event"] == SKIPPED
+    ]

@@ -216,6 +216,8 @@ class _LegParts:
 
 
 def _curve(entries: list[dict[str, Any]], before: int, word: str, leg: str) -> list[Curve]:
+    # Where every step since the last entry was skipped there is no loss to draw.
+    entries = [entry for entry in entries if entry["loss"] is not None and entry["norm"] is not None]
     if not entries:
         return []
     thin = entries[:: max(1, len(entries) // CURVE_POINTS)]

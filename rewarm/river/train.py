@@ -124,7 +124,7 @@ def _train_leg(
     outcome = train(made.model, made.optimizer, made.leg, due, hooks.stop, tell, made.keepers)
     for note in outcome.notes:
         run.record("note", leg=leg.name, text=note)
-    leg_checks.record(run, leg, outcome)
+    leg_checks.record(run, leg, outcome, made.leg.rows)
     if outcome.stopped:
         run.record("stopped", leg=leg.name, step=outcome.steps)
         raise Stopped(f"stopped at step {outcome.steps} of {leg.name}; saved. The same command goes on from there")
@@ -227,6 +227,8 @@ def _loop_leg(inputs: Inputs, run: RunDirectory, leg: LegPlan, rows: Rows, last_
         "plan": [plan.seed, plan.seq_len, plan.batch_tokens, plan.precision, plan.compile],
         "adamw": [plan.weight_decay, plan.adam_betas, plan.adam_epsilon, plan.max_grad_norm],
     }
+    if plan.spikes is not None:
+        key["spikes"] = plan.spikes.model_dump()
     if (objective := objective_of(leg)).method_name() != "causal":  # legs begun before there were others keep their key
         key["objective"] = objective.described()
     return Leg(
@@ -244,6 +246,7 @@ def _loop_leg(inputs: Inputs, run: RunDirectory, leg: LegPlan, rows: Rows, last_
         save_total_limit=plan.save_total_limit,
         compile=plan.compile if objective.compiles else False,
         checkpointed=passes.checkpointed,
+        skips=plan.spikes,
         loss=objective.loss,
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -33,6 +33,16 @@ def learned_tokens(source: Source, rows: int, seq_len: int) -> int:
     )
 
 
+def named(documents: Mapping[str, Sequence[int]], most: int = 8) -> str:
+    """Documents of corpora in words: of each corpus the first ones by number, and how many more there are."""
+    parts = []
+    for corpus, numbers in documents.items():
+        one = list(dict.fromkeys(numbers))
+        more = f" and {len(one) - most:,} more" if len(one) > most else ""
+        parts.append(f"documents {', '.join(map(str, one[:most]))}{more} of '{corpus}'")
+    return "; ".join(parts)
+
+
 @dataclass(frozen=True, slots=True)
 class StageRows:
     """Every row of a stage: `source_SR[s, r]` names the source of row r of step s; S steps, R rows, C sources."""
@@ -60,18 +70,30 @@ class StageRows:
             counts += np.bincount(drawn[part], minlength=len(self.sources))
         return counts
 
+    def documents(self, step: int) -> str:
+        """The numbers of the documents that a step reads, by corpus, as prepared text counts them from 0."""
+        found: dict[str, list[int]] = {}
+        for source, number in self._places(step, self.counts_before(step)):
+            pieces = self.sources[source].stream.pieces(number, self.seq_len)
+            found.setdefault(self.sources[source].name, []).extend(document for document, _, _ in pieces)
+        return named(found)
+
     def row(self, source: Source, number: int) -> list[Segment]:
         """The segments of a row of a corpus."""
         return source.stream.row(number, self.seq_len)
 
     def batches(self, step: int, counts: NDArray[np.int64] | None = None) -> list[Batch]:
         """The micro-batches of a step; `counts` are the rows drawn before it, if known."""
-        counts = (self.counts_before(step) if counts is None else counts).copy()
-        places = []
+        places = self._places(step, self.counts_before(step) if counts is None else counts)
+        return [self.batch(places[at : at + self.micro_rows]) for at in range(0, len(places), self.micro_rows)]
+
+    def _places(self, step: int, counts: NDArray[np.int64]) -> list[tuple[int, int]]:
+        """Source and row of each row of a step, before which so many were drawn of each source (C,)."""
+        counts, places = counts.copy(), []
         for source in self.source_SR[step].tolist():
             places.append((source, self.sources[source].first_row + int(counts[source])))
             counts[source] += 1
-        return [self.batch(places[at : at + self.micro_rows]) for at in range(0, len(places), self.micro_rows)]
+        return places
 
     def batch(self, places: Sequence[tuple[int, int]]) -> Batch:
         """The rows at some places, each the number of a source and that of a row of it."""

@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from rewarm.hashing import Indices, seed_of, shuffled
-from rewarm.tokens.loader import Source, StageRows
+from rewarm.tokens.loader import Source, StageRows, named
 from rewarm.tokens.order import Segment
 from rewarm.tokens.packing import pack
 from rewarm.tokens.shards import Store
@@ -184,6 +184,13 @@ class PairRows:
         """Rows of `seq_len` tokens that each source (C,) was given before `step`."""
         counts: NDArray[np.int64] = self._before_SC[step]
         return counts
+
+    def documents(self, step: int) -> str:
+        """The places of the pairs that a step learns from, by corpus."""
+        found: dict[str, list[int]] = {}
+        for source, place in self.places(step):
+            found.setdefault(self.sources[source].name, []).append(place)
+        return named(found)
 
     def pairs_of_steps(self) -> NDArray[np.int64]:
         """How many pairs each step learns from (S,)."""

@@ -20,6 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from rewarm.training.guard import Guard
 from rewarm.training.keepers import Keepers
 from rewarm.training.optimizer import Optimizer, Policy
 from rewarm.types import StorageError, UserError
@@ -29,14 +30,15 @@ State = dict[str, dict[str, Tensor]]
 """File (without its ending) -> name -> tensor."""
 
 
-def state_of(model: nn.Module, optimizer: Optimizer, keepers: Keepers) -> State:
-    """What a checkpoint holds, by file: trainable weights, optimizer, random state, and what retention methods hold.
+def state_of(model: nn.Module, optimizer: Optimizer, keepers: Keepers, guard: Guard | None = None) -> State:
+    """What a checkpoint holds, by file: trainable weights, optimizer, random state, what retention methods hold, and
+    what was skipped.
 
     All but the random state are the live tensors. Weights that do not train are those the leg starts from.
     """
     found = {"weights": _trainable(model), "optimizer": optimizer.state(), "random": random_state()}
-    held = keepers.state()
-    return found | {"retention": held} if held else found
+    more = {"retention": keepers.state(), "guard": guard.state() if guard is not None else {}}
+    return found | {name: held for name, held in more.items() if held}
 
 
 def _trainable(model: nn.Module) -> dict[str, Tensor]:
@@ -187,12 +189,16 @@ def latest(folder: Path, key: str, notes: list[str]) -> Path | None:
     return None
 
 
-def restore(folder: Path, model: nn.Module, optimizer: Optimizer, keepers: Keepers) -> tuple[int, list[float]]:
+def restore(
+    folder: Path, model: nn.Module, optimizer: Optimizer, keepers: Keepers, guard: Guard | None = None
+) -> tuple[int, list[float]]:
     """Loads a checkpoint in place, into a model as its leg starts from it; its step, and the losses not yet logged."""
     load_weights(folder, model)
     optimizer.load(load_file(folder / "optimizer.safetensors"))
-    held = folder / "retention.safetensors"
-    keepers.load(load_file(held) if held.is_file() else {})
+    held = {name: folder / f"{name}.safetensors" for name in ("retention", "guard")}
+    keepers.load(load_file(held["retention"]) if held["retention"].is_file() else {})
+    if guard is not None and held["guard"].is_file():
+        guard.load(load_file(held["guard"]))
     set_random_state(load_file(folder / "random.safetensors"))
     marker = json.loads((folder / MARKER).read_text(encoding="utf-8"))
     return int(marker["step"]), pending(folder)

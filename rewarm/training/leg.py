@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 from rewarm.objectives import Loss, Rows
 from rewarm.objectives.packed_loss import PackedLoss
 from rewarm.schedules import Schedule
+from rewarm.stages import Spikes
 from rewarm.training import compiling
 from rewarm.types import StreamState
 
@@ -39,4 +40,5 @@ class Leg:
     save_total_limit: int = 2
     compile: compiling.Asked = False
     checkpointed: bool = False
+    skips: Spikes | None = None
     loss: Callable[[PreTrainedModel], Loss] = PackedLoss

@@ -55,7 +55,7 @@ class Outcome:
     """How a leg ended: steps done, seconds of training, and whether it was stopped before its end.
 
     `resumed` is the step it went on from, if it did, and `same_batch` whether its first batch was the one to come: None
-    where that could not be told.
+    where that could not be told. `skipped` has step, loss and gradient norm of every update that was left out.
     """
 
     steps: int
@@ -64,6 +64,7 @@ class Outcome:
     notes: list[str] = field(default_factory=list)
     resumed: int | None = None
     same_batch: bool | None = None
+    skipped: list[tuple[int, float, float]] = field(default_factory=list)
 
 
 def train(
@@ -79,17 +80,17 @@ def train(
     outcome, keepers = Outcome(0, 0.0, False), keepers or Keepers({})
     newest = checkpoint.latest(leg.folder, leg.key, outcome.notes)
     torch.manual_seed(leg.seed)
-    step, pending = checkpoint.restore(newest, model, optimizer, keepers) if newest is not None else (0, [])
+    guard = Guard(leg.name, model.device, leg.skips, leg.rows.documents)
+    step, pending = checkpoint.restore(newest, model, optimizer, keepers, guard) if newest is not None else (0, [])
     journal = Journal(leg.folder / "journal.jsonl", step)
-    objective = _objective(model, leg, step, outcome.notes)
-    meter, guard = Meter(leg, journal, tell, pending), Guard(leg.name, model.device)
+    objective, meter = _objective(model, leg, step, outcome.notes), Meter(leg, journal, tell, pending)
     model.train()
     saver = Saver(leg.folder, leg.key, leg.save_total_limit, journal, outcome.notes)
     start, coming = step, _coming(leg, step, newest, outcome)
 
     def save(current: list[Batch] | None = None) -> None:
         guard.check()
-        state = checkpoint.state_of(model, optimizer, keepers)
+        state = checkpoint.state_of(model, optimizer, keepers, guard)
         meter.pause(partial(saver.save, step, state, meter.pending(), coming.following(current)))
 
     with saver, activations.explained(leg.name):
@@ -102,7 +103,7 @@ def train(
             guard.watch(step, loss, norm)
             _update(leg, optimizer, keepers, guard, step, rate, meter.is_logged(step))
             step += 1
-            meter.add(step, loss, norm, rate, batches, keepers, objective)
+            meter.add(step, guard.counted(loss), norm, rate, batches, keepers, objective)
             saver.check()
             for item in (one for one in due if one.comes(step, leg.rows.steps)):
                 guard.check()
@@ -114,7 +115,7 @@ def train(
             if outcome.stopped:
                 break
         meter.clock()
-    outcome.steps, outcome.seconds = step, meter.seconds
+    outcome.steps, outcome.seconds, outcome.skipped = step, meter.seconds, guard.skipped()
     return outcome
 
 
@@ -180,13 +181,14 @@ def _accumulate(objective: Loss, keepers: Keepers, batches: list[Batch], precisi
 def _update(
     leg: Leg, optimizer: Optimizer, keepers: Keepers, guard: Guard, step: int, rate: float, is_logged: bool
 ) -> None:
-    """Makes a step's update; when it is logged, the weights are looked at for what rate they moved at."""
+    """Makes a step's update, unless the guard skips it; when it is logged, the weights are looked at for what rate they
+    moved at."""
     if is_logged:
         guard.check()
     pace = keepers.pace(step)
-    probe = optimizer.probe(pace) if is_logged else None
+    probe = optimizer.probe(pace) if is_logged and not guard.skip else None
     keepers.before_update(step)
-    optimizer.step(rate, guard.bad, pace)
+    optimizer.step(rate, guard.skip, pace)
     if probe is not None:
         _check_rate(leg, step, rate, probe)
     keepers.update(step, rate)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -41,13 +42,14 @@ class Meter:
         objective: Loss,
     ) -> None:  # fmt: skip
         """Notes a finished step; writes and tells the interval's mean loss when the step is logged, with the
-        fingerprint of the step's batch."""
+        fingerprint of the step's batch. A loss that is not a number is that of a skipped step."""
         step_tokens = self.leg.rows.step_tokens
         self._losses.append(loss)
         self._tokens += step_tokens
         if not self.is_logged(step - 1):
             return
-        mean = sum(self.pending()) / len(self._losses)
+        losses = [loss for loss in self.pending() if not math.isnan(loss)]
+        mean = sum(losses) / len(losses) if losses else math.nan
         self.clock()
         spent = self.seconds - self._logged_seconds
         entry: dict[str, Any] = {

@@ -10,9 +10,10 @@ import pytest
 
 from rewarm.plan import from_values
 from rewarm.river.directory import RunDirectory
-from rewarm.river.leg_checks import RESUMED
+from rewarm.river.leg_checks import RESUMED, SKIPPED
 from rewarm.river.run import run
 from rewarm.river.train import Hooks
+from rewarm.stages import Spikes
 from rewarm.training import journal
 from rewarm.types import Stopped, UserError
 
@@ -38,6 +39,20 @@ def test_a_leg_says_where_it_went_on_and_that_its_batch_was_the_one_to_come(make
     assert sum(one["event"] == RESUMED for one in directory.ledger()) == 2
     # Weight decay moves every row; embedding and head are not tied in this model.
     assert entry["moved_rows"] == {"embedding": [400, 400], "head": [400, 400]}
+
+
+def test_updates_that_were_skipped_are_in_ledger_and_report(make_values: MakeValues) -> None:
+    """Nothing is learned at such a rate, so about every other loss is above the mean of those before."""
+    values = make_values([{**STAGE, "tokens": 4096, "learning_rate": 1e-9}], watch=["law"], eval_every=0)
+    plan = from_values({**values, "spikes": {"sigma": 0.01, "window": 8, "most": 1000}})
+    result = run(plan)
+    entries = [one for one in RunDirectory(plan.directory).ledger() if one["event"] == SKIPPED]
+    assert entries
+    assert all(one["read"].startswith("documents ") and one["step"] >= 8 for one in entries)
+    told = [note for note in result.notes if "was skipped (loss" in note]
+    assert len(told) == len(entries) == len({one["step"] for one in entries})
+    assert from_values({**values, "spikes": "skip"}).spikes == Spikes()
+    assert from_values({**values, "spikes": "stop"}).spikes is None
 
 
 def test_text_that_changed_under_a_stopped_leg_is_refused(make_values: MakeValues, tmp_path: Path) -> None:
