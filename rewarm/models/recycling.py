@@ -35,6 +35,7 @@ Kind = Literal["labels", "answers"]
 """What a task asks for: a class of each text, or an answer to each prompt."""
 Tensors = Mapping[str, torch.Tensor]
 ADAPTER_CONFIG = "adapter_config.json"
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
 _HEADS = ("score", "classifier")
 
 
@@ -111,6 +112,11 @@ def with_adapter(model: PreTrainedModel, place: str, scale: float = 1.0) -> Task
     from peft import PeftModel
     from peft.tuners.lora import LoraLayer
 
+    if not (Path(place) / ADAPTER_WEIGHTS).is_file():
+        raise UserError(
+            f"the adapter in '{place}' holds no {ADAPTER_WEIGHTS}: rewarm reads no pickles. Save it again with "
+            "save_pretrained"
+        )
     try:
         wrapped: Any = PeftModel.from_pretrained(model, place, is_trainable=True)
     except (RuntimeError, ValueError) as error:
@@ -153,7 +159,9 @@ def classifier_of(base: PreTrainedModel, classes: Sequence[str], pad: int, seed:
     config.get_text_config().pad_token_id = pad
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        made: PreTrainedModel = AutoModelForSequenceClassification.from_config(config, dtype=torch.float32)
+        made: PreTrainedModel = AutoModelForSequenceClassification.from_config(
+            config, dtype=torch.float32, trust_remote_code=False
+        )
     body = dict(base.named_parameters())
     with torch.no_grad():
         for name, parameter in made.named_parameters():

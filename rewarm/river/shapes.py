@@ -46,8 +46,11 @@ def _check_weights(folder: Path) -> None:
             "with save_pretrained"
         )
     for index in folder.glob("*.safetensors.index.json"):
-        named = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
-        if missing := sorted({folder / name for name in named} - files):
+        try:
+            named = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+        except (ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:
+            raise UserError(f"base '{folder}': {index.name} is damaged ({error!r}): download it again") from error
+        if missing := sorted({folder / str(name) for name in named} - files):
             raise UserError(f"base '{folder}' lacks {', '.join(file.name for file in missing[:3])}: download it again")
     for file in sorted(files):
         try:
