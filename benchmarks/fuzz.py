@@ -41,7 +41,8 @@ def marked_result() -> Any:
         name=MARKER, **count, bad_rows={MARKER: 1}, bad_examples={MARKER: [MARKER]}, dropped={MARKER: 1}, hash=MARKER
     )
     return Result(
-        rewarm="0", created="2026-01-01", command=MARKER, plan={MARKER: MARKER}, base=MARKER, parameters=9, complete=True,
+        rewarm="0", created="2026-01-01", command=MARKER, plan={MARKER: MARKER}, base=MARKER, parameters=9,
+        complete=True,
         rows=[
             Row(name="base", kind="base", cells={MARKER: cell.model_copy(update={"verdict": "base"})}),
             Row(name=MARKER, kind="stage", stage=MARKER, tokens=9, cells={MARKER: cell}),

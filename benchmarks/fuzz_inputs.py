@@ -19,8 +19,10 @@ PIECES = (
 )  # fmt: skip
 """Bytes that formats give a meaning."""
 ATTACKS = (
-    "<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "';alert(1)//", "</style><b>", "</title><svg onload=1>",
-    "&lt;script&gt;", "&#60;script&#62;", "{{ 7*7 }}", "{% raw %}", "<!--", "-->", "]]>", "\u2028", "\x00", "|", "`", "$x$",
+    "<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "';alert(1)//", "</style><b>",
+    "</title><svg onload=1>",
+    "&lt;script&gt;", "&#60;script&#62;", "{{ 7*7 }}", "{% raw %}", "<!--", "-->", "]]>", "\u2028",
+    "\x00", "|", "`", "$x$",
     "javascript:alert(1)", "\ufeff", "\U0001f9e8", "\x1b[31m",
 )  # fmt: skip
 """Texts that could end what they stand in."""

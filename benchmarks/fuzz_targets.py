@@ -46,7 +46,7 @@ controls: [new-only]
 LEARN = """base: some/model
 output_dir: run
 tasks: {a: {kind: classes, path: a.jsonl}, b: {kind: classes, path: b.jsonl, where: {split: x}}}
-ways: [naive, {type: replay, share: 10%}]
+ways: [naive, {type: replay, rows: 4}]
 orders: [[a, b]]
 """
 SPEC = "sources: {a: {path: a.csv, edges: [brand, 'tree:path']}}\nlimit: 4k\n"

@@ -24,7 +24,7 @@ from transformers import (
     PreTrainedModel,
 )
 
-from rewarm.models.load import load_as, load_model
+from rewarm.models.load import UNREADABLE, load_as, load_model
 from rewarm.models.merging import chat_vector, interpolated, vocabulary_parameters, vocabulary_rows
 from rewarm.types import UserError
 
@@ -59,7 +59,7 @@ def is_masked(place: str) -> bool:
     """Whether a base is an encoder that was trained on masked tokens, by its configuration."""
     try:
         config = AutoConfig.from_pretrained(place, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
+    except UNREADABLE as error:
         raise UserError(f"base '{place}' has no configuration that could be read: {error}") from error
     return any("MaskedLM" in name for name in getattr(config, "architectures", None) or ())
 

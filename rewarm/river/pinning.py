@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from transformers import AutoConfig
+from transformers.utils.hub import cached_file
 
 from rewarm.plan import Plan
 from rewarm.river.directory import RunDirectory
@@ -40,10 +40,11 @@ def pinned(plan: Plan, run: RunDirectory) -> Plan:
 
 
 def _commit(base: str, revision: str | None) -> str | None:
-    """The commit of a name on the hub, or in its cache; None where transformers cannot tell."""
+    """The commit of a name on the hub, or in its cache: transformers keeps files of a commit in a folder of its name.
+    None where it does not."""
     try:
-        config = AutoConfig.from_pretrained(base, revision=revision, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        file = cached_file(base, "config.json", revision=revision)
+    except (OSError, ValueError) as error:
         raise UserError(f"base '{base}' is no model that could be read: {error}") from error
-    found = getattr(config, "_commit_hash", None)
-    return found if isinstance(found, str) and _COMMIT.fullmatch(found) else None
+    found = [part for part in Path(file or "").parts if _COMMIT.fullmatch(part)]
+    return found[-1] if found else None

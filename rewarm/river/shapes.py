@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from rewarm.adapters import Adapter
+from rewarm.models.load import UNREADABLE
 from rewarm.river.legs import BASE, LegPlan, trained_before
 from rewarm.types import UserError
 
@@ -33,7 +34,7 @@ def base_shape(
         with torch.device("meta"):
             return kind.from_config(config, trust_remote_code=False)  # type: ignore[no-any-return]
     # RuntimeError: a size that no tensor can have.
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, StrictDataclassError) as error:
+    except (*UNREADABLE, RuntimeError, StrictDataclassError) as error:
         raise UserError(f"base '{name}' is no {words} that could be read: {error}") from error
 
 

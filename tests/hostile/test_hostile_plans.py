@@ -1,4 +1,4 @@
-"""Plans that somebody else wrote: whatever they hold, the answer is a sentence, at once, and nothing is run or written."""
+"""Plans that somebody else wrote: whatever they hold, the answer is a sentence, at once, and nothing is run."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ HOSTILE = {
     "merge bomb": (MERGE_BOMB, "aliases stand for more than 100,000 values"),
     "holds itself": ("base: &a {from: *a}\n", "holds itself by an alias"),
     "merges itself": ("base: &a {<<: *a}\n", "holds itself by an alias"),
-    "deep": ("a: " + "[" * 1500 + "]" * 1500, "too deep in each other"),
-    "deep and open": ("a: " + "{a: " * 1500, "too deep in each other"),
+    "deep": ("a: " + "[" * 500 + "]" * 500, "too deep in each other"),
+    "deep and open": ("a: " + "{a: " * 500, "too deep in each other"),
     "too large": ("a: '" + "x" * 10_000_000 + "'", "more than 1,000,000 bytes"),
     "python call": ("base: !!python/object/apply:os.system ['touch ran']\n", "could not determine a constructor"),
     "python name": ("base: !!python/name:os.system\n", "could not determine a constructor"),
@@ -84,7 +84,24 @@ def test_faults_without_end_are_told_to_an_end() -> None:
 
 STAGE = {"name": "june", "data": "new", "tokens": "1M", "learning_rate": 1e-3}
 VALUES = {"base": "some/model", "output_dir": "run", "corpora": {"new": "new.jsonl"}, "stages": [STAGE]}
-NAMES = ["../x", "..", ".", "/etc/passwd", "a/b", "a\\b", "-rf", "~root", "x" * 61, "a\nb", "a\0b", "", " ", "é", "$HOME", "a;b"]
+NAMES = [
+    "../x",
+    "..",
+    ".",
+    "/etc/passwd",
+    "a/b",
+    "a\\b",
+    "-rf",
+    "~root",
+    "x" * 61,
+    "a\nb",
+    "a\0b",
+    "",
+    " ",
+    "é",
+    "$HOME",
+    "a;b",
+]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -103,4 +120,4 @@ def test_no_name_leaves_the_run_directory(name: str) -> None:
             from_values(VALUES | attack)
     learn = {"base": "some/model", "output_dir": "run", "ways": ["naive"]}
     with pytest.raises(UserError, match="a name is made of letters"):
-        task_plan.from_values(learn | {"tasks": dict.fromkeys(("a", name), {"kind": "classes", "path": "x.jsonl"})})
+        task_plan.from_values(learn | {"tasks": {key: {"kind": "classes", "path": "x.jsonl"} for key in ("a", name)}})

@@ -88,7 +88,8 @@ def test_code_of_models_is_off_wherever_something_is_loaded() -> None:
     assert len(loads) > 10
     bad = [
         place for place, name, node in loads
-        if not name.startswith(("PeftModel.", "PeftConfig.")) and not is_constant(keyword(node, "trust_remote_code"), False)
+        if not name.startswith(("PeftModel.", "PeftConfig."))
+        and not is_constant(keyword(node, "trust_remote_code"), False)
     ]  # fmt: skip
     assert bad == []
     said = [place for place, _, node in every_call() if is_constant(keyword(node, "trust_remote_code"), True)]

@@ -1,4 +1,4 @@
-"""Files of text that are damaged, huge or no text: counted with a reason, in bounded memory, and their neighbours read."""
+"""Files of text that are damaged, huge or no text: counted with a reason in bounded memory, and others are read."""
 
 from __future__ import annotations
 
@@ -70,7 +70,8 @@ def test_a_small_file_that_expands_to_a_gigabyte_costs_no_memory(tmp_path: Path)
     ("name", "first", "last"),
     [
         ("a.txt.zst", b"one ", b""),
-        ("a.xml.zst", b"<mediawiki><page><title>T</title><ns>0</ns><id>1</id><revision><text>", b"</text></revision></page></mediawiki>"),
+        ("a.xml.zst", b"<mediawiki><page><title>T</title><ns>0</ns><id>1</id><revision><text>",
+         b"</text></revision></page></mediawiki>"),
         ("a.jsonl.zst", b'{"text": "', b'"}\n'),
     ],
 )  # fmt: skip
@@ -86,7 +87,11 @@ def test_a_document_of_100_mb_on_one_line_is_a_bad_row(tmp_path: Path, name: str
 
 
 def test_json_that_nests_without_end_is_broken(tmp_path: Path) -> None:
-    for deep in (b"[" * 1_000_000, b'{"text":' * 200_000, b'{"text": "a", "x": ' + b"[" * 500_000 + b"]" * 500_000 + b"}"):
+    for deep in (
+        b"[" * 1_000_000,
+        b'{"text":' * 200_000,
+        b'{"text": "a", "x": ' + b"[" * 500_000 + b"]" * 500_000 + b"}",
+    ):
         (tmp_path / "a.jsonl").write_bytes(deep + b"\n" + GOOD)
         documents, bad = read(Jsonl(path=str(tmp_path / "a.jsonl")))
         assert [one.text for one in documents] == ["good"]
@@ -124,7 +129,14 @@ def test_line_ends_of_every_kind(tmp_path: Path) -> None:
 
 
 def test_a_parquet_file_with_another_type_of_column(tmp_path: Path) -> None:
-    columns: list[Any] = [[1, 2], [1.5, None], [b"\xff\xfe", b"good"], [["a"], ["b"]], [{"a": 1}, {"a": 2}], [True, False]]
+    columns: list[Any] = [
+        [1, 2],
+        [1.5, None],
+        [b"\xff\xfe", b"good"],
+        [["a"], ["b"]],
+        [{"a": 1}, {"a": 2}],
+        [True, False],
+    ]
     for number, column in enumerate(columns):
         pyarrow.parquet.write_table(pyarrow.table({"text": column}), tmp_path / f"{number}.parquet")
     pyarrow.parquet.write_table(pyarrow.table({"text": ["good"]}), tmp_path / "9.parquet")
