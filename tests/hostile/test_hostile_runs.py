@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from rewarm.models.load import make_model, save_model, weights_hash
 from rewarm.plan import from_values
+from rewarm.river.comparison import finished
 from rewarm.river.directory import RunDirectory
 from rewarm.river.pinning import LOCK, pinned
 from rewarm.river.run import run
@@ -142,6 +143,7 @@ def test_a_name_on_the_hub_is_pinned_to_the_commit_it_was(scratch_plan: ScratchP
     assert result.complete
     assert result.hashes["weights base"] == first
     assert directory.resolved().revision == "1" * 40
+    assert finished(from_values(values)) is not None  # a comparison reads it, and does not run it again
     with pytest.raises(UserError, match="changed: revision"):
         run(from_values(values | {"revision": "2" * 40}))
     other = from_values(values | {"revision": "main", "output_dir": values["output_dir"] + "-2"})
