@@ -23,17 +23,26 @@ NOT_HTML = {"recipes/published.py"}
 
 
 @cache
-def tree(file: Path) -> ast.Module:
-    return ast.parse(file.read_text(encoding="utf-8"))
+def nodes(file: Path) -> tuple[ast.AST, ...]:
+    """Calls and imports of a file."""
+    kinds = (ast.Call, ast.Import, ast.ImportFrom)
+    return tuple(node for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))) if isinstance(node, kinds))
+
+
+def dotted(node: ast.expr) -> str:
+    """A name with dots, as `np.load`; what is called before the last dot is left out."""
+    if isinstance(node, ast.Name):
+        return node.id
+    return f"{dotted(node.value)}.{node.attr}" if isinstance(node, ast.Attribute) else ""
 
 
 @cache
 def every_call() -> tuple[tuple[str, str, ast.Call], ...]:
     """The place of every call of the package, the dotted name it is written as, and itself."""
     return tuple(
-        (f"{file.relative_to(PACKAGE).as_posix()}:{node.lineno}", ast.unparse(node.func), node)
+        (f"{file.relative_to(PACKAGE).as_posix()}:{node.lineno}", dotted(node.func), node)
         for file in FILES
-        for node in ast.walk(tree(file))
+        for node in nodes(file)
         if isinstance(node, ast.Call)
     )
 
@@ -41,7 +50,7 @@ def every_call() -> tuple[tuple[str, str, ast.Call], ...]:
 @cache
 def imported(file: Path) -> frozenset[str]:
     found = set()
-    for node in ast.walk(tree(file)):
+    for node in nodes(file):
         if isinstance(node, ast.Import):
             found |= {name.name.partition(".")[0] for name in node.names}
         elif isinstance(node, ast.ImportFrom) and not node.level:
