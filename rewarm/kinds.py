@@ -35,7 +35,9 @@ def corpus_options(value: Any) -> Any:
     if isinstance(options, Method) or not isinstance(options, Mapping) or "type" in options:
         return options
     if not options.get("path"):
-        raise UserError(f"give a path, or a mapping with 'path' or 'type'; this has {', '.join(options) or 'no key'}")
+        raise UserError(
+            f"give a path, or a mapping with 'path' or 'type'; this has {', '.join(map(str, options)) or 'no key'}"
+        )
     paths = options["path"] if isinstance(options["path"], list | tuple) else [options["path"]]
     texts = [str(path) if isinstance(path, Path) else path for path in paths]  # a wrong type is pydantic's to name
     return {"type": _type_of_path(str(texts[0])), **options, "path": texts if len(texts) > 1 else texts[0]}

@@ -96,6 +96,10 @@ def find(folder: str, name: str) -> type[Method]:
     raise UserError(f"no {folder} method is called '{name}'. {nearest(key, known(folder))}")
 
 
+MOST_FAULTS = 100
+"""So many faults of one value are told: each costs a search for what was meant."""
+
+
 class Faults(UserError):
     """Every fault of one value: the path of its key, from that value on, and what is wrong."""
 
@@ -132,7 +136,8 @@ def checked(kind: type[Kind], fields: Mapping[str, Any], where: str = "") -> Kin
 def explain(error: ValidationError, kind: type[BaseModel]) -> list[tuple[str, str]]:
     """Each fault as the path of its key and a sentence: what was given, what is allowed."""
     found: list[tuple[str, str, str]] = []
-    for fault in error.errors():
+    every = error.errors()
+    for fault in every[:MOST_FAULTS]:
         unknown = fault["type"] == "extra_forbidden"
         path, holder = _place(kind, fault["loc"][:-1] if unknown else fault["loc"])
         inner = fault.get("ctx", {}).get("error")
@@ -143,7 +148,9 @@ def explain(error: ValidationError, kind: type[BaseModel]) -> list[tuple[str, st
             found += [("", _joined(path, inner_path), sentence) for inner_path, sentence in inner.faults]
         else:
             found += [(fault["type"], path, sentence) for sentence in _sentences(fault, holder)]
-    return [(path, sentence) for fault_type, path, sentence in found if not _is_echo(fault_type, path, found)]
+    told = [(path, sentence) for fault_type, path, sentence in found if not _is_echo(fault_type, path, found)]
+    more = len(every) - MOST_FAULTS
+    return [*told, *([("", f"and {more:,} more faults: mend these first")] if more > 0 else [])]
 
 
 def _is_echo(kind: str, path: str, found: list[tuple[str, str, str]]) -> bool:

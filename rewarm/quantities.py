@@ -36,7 +36,7 @@ def parse_share(value: Any) -> float:
     text = str(value).strip()
     try:
         number = float(Fraction(text)) if "/" in text else float(text.removesuffix("%"))
-    except (ValueError, ZeroDivisionError):
+    except (ValueError, ArithmeticError):
         raise wrong from None
     return number / 100 if text.endswith("%") else number
 

@@ -98,16 +98,15 @@ def _addition(options: Options) -> Addition:
 
 
 def _set(text: str) -> tuple[str, Any]:
-    import yaml
-
+    from rewarm.plan_file import yaml_value
     from rewarm.types import UserError
 
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
         raise UserError(f"--set '{text}': give KEY=YAML, as in --set replay.share=10%")
     try:
-        return key.strip(), yaml.safe_load(value)
-    except yaml.YAMLError as error:
+        return key.strip(), yaml_value(value)
+    except UserError as error:
         raise UserError(f"--set {key}: '{value}' cannot be read as YAML: {error}") from None
 
 

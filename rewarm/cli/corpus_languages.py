@@ -90,11 +90,10 @@ def _corpora(paths: list[str]) -> dict[str, Corpus]:
     """Each text under its file's name, or as it was given where two have the same; UserError for one without files."""
     import re
 
-    import yaml
-
     from rewarm.corpora import Corpus
     from rewarm.kinds import corpus_options
     from rewarm.methods import build
+    from rewarm.plan_file import yaml_value
     from rewarm.types import UserError
 
     last = [re.split(r"[\\/]", path.rstrip("/"))[-1].split(".")[0] for path in paths]
@@ -104,8 +103,8 @@ def _corpora(paths: list[str]) -> dict[str, Corpus]:
         if name in found:
             raise UserError(f"'{path}' is given twice: name each text once")
         try:
-            value: Any = yaml.safe_load(path) if path.lstrip().startswith("{") else path
-        except yaml.YAMLError as error:
+            value: Any = yaml_value(path) if path.lstrip().startswith("{") else path
+        except UserError as error:
             raise UserError(f"'{path}' cannot be read as YAML: {error}") from None
         corpus = build("corpora", corpus_options(value), "")
         assert isinstance(corpus, Corpus)

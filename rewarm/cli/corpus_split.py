@@ -64,13 +64,12 @@ def split(manner: Manner, options: Options) -> Answer:
 def _job(options: Options) -> Split:
     import re
 
-    import yaml
-
     from rewarm.corpora import Corpus
     from rewarm.corpora.dates import PERIODS
     from rewarm.corpora.splitting import Split
     from rewarm.kinds import corpus_options
     from rewarm.methods import build, nearest
+    from rewarm.plan_file import yaml_value
     from rewarm.quantities import parse_share
     from rewarm.types import UserError
 
@@ -79,9 +78,9 @@ def _job(options: Options) -> Split:
     if options.prefix is not None and not re.fullmatch(r"[A-Za-z][A-Za-z0-9._-]*", options.prefix):
         raise UserError(f"--prefix {options.prefix!r}: give letters, digits, '.', '_' and '-', a letter first")
     try:
-        value: Any = yaml.safe_load(options.path) if options.path.lstrip().startswith("{") else options.path
+        value: Any = yaml_value(options.path) if options.path.lstrip().startswith("{") else options.path
         bad_rows = parse_share(options.bad_rows)
-    except (yaml.YAMLError, ValueError) as error:
+    except ValueError as error:
         raise UserError(f"{options.path!r}, --bad-rows {options.bad_rows}: {error}") from None
     corpus = build("corpora", corpus_options(value), "")
     assert isinstance(corpus, Corpus)

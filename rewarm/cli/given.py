@@ -13,15 +13,14 @@ TEXT = "a file, folder or pattern, or options as in a plan: '{path: a.parquet, t
 
 def value(name: str, given: str) -> Any:
     """What an option was given, read as YAML where it is a mapping; UserError, which names it, for one that is none."""
-    import yaml
-
+    from rewarm.plan_file import yaml_value
     from rewarm.types import UserError
 
     if not given.lstrip().startswith("{"):
         return given
     try:
-        return yaml.safe_load(given)
-    except yaml.YAMLError as error:
+        return yaml_value(given)
+    except UserError as error:
         raise UserError(f"{name} {given!r}: {error}") from None
 
 

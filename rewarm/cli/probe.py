@@ -136,16 +136,15 @@ def _read(options: Options) -> tuple[Sets, dict[str, Tally]]:
 
 def _fields(given: Sequence[str]) -> dict[str, Any]:
     """Options of the reader from words `KEY=YAML`."""
-    import yaml
-
+    from rewarm.plan_file import yaml_value
     from rewarm.types import UserError
 
     fields = {}
     for word in given:
         key, equals, value = word.partition("=")
         try:
-            fields[key] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
+            fields[key] = yaml_value(value)
+        except UserError as error:
             raise UserError(f"--set '{word}' is no YAML behind the '=': {error}") from None
         if not equals or not key:
             raise UserError(f"--set '{word}': write KEY=VALUE, an option of the format (`rewarm methods probes`)")

@@ -8,13 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
 from rewarm.corpora import Corpus, faults, paths
 from rewarm.corpora.sources import FieldCorpus, WholeFileCorpus
 from rewarm.corpora.wiki import Wiki
 from rewarm.kinds import corpus_options
 from rewarm.methods import build, checked
+from rewarm.plan_file import yaml_value
 from rewarm.types import BadRows, Document, UserError
 
 NO_MATCH = "id without --id-pattern"
@@ -158,8 +157,8 @@ def _corpus(given: str, id_field: str | None) -> Corpus:
     value: Any = given
     if given.lstrip().startswith("{"):
         try:
-            value = yaml.safe_load(given)
-        except yaml.YAMLError as error:
+            value = yaml_value(given)
+        except UserError as error:
             raise UserError(f"{given!r} is no mapping: {error}. Write {{path: a.jsonl, id_field: page}}") from None
     corpus = build("corpora", corpus_options(value), "")
     assert isinstance(corpus, Corpus)

@@ -20,7 +20,7 @@ from rewarm.evaluation.causal_spans import CausalSpans
 from rewarm.evaluation.masked import MaskedSpans
 from rewarm.evaluation.seq2seq import Seq2seqSpans
 from rewarm.evaluation.spans import SpanScorer
-from rewarm.models.load import check_vocabulary, load_as, save_tokenizer
+from rewarm.models.load import UNREADABLE, check_vocabulary, load_as, save_tokenizer
 from rewarm.tokens.tokenizer import TextTokenizer
 from rewarm.training.machine import on_device
 from rewarm.types import UserError
@@ -36,7 +36,7 @@ def open_scorer(name: str) -> SpanScorer:
     """
     try:
         config = AutoConfig.from_pretrained(name, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
+    except UNREADABLE as error:
         raise UserError(f"model '{name}' has no configuration that could be read: {error}") from error
     if config.is_encoder_decoder:
         model = load_as(AutoModelForSeq2SeqLM, "an encoder-decoder language model", name)
@@ -58,7 +58,7 @@ def scorer_for(model: PreTrainedModel, tokenizer: str) -> SpanScorer:
         return CausalSpans(model, text_tokenizer)
     try:
         fast = AutoTokenizer.from_pretrained(tokenizer, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
+    except UNREADABLE as error:
         raise UserError(f"'{tokenizer}' has no tokenizer that could be loaded: {error}") from error
     if not isinstance(fast, PreTrainedTokenizerFast):
         raise UserError(f"'{tokenizer}' has no fast tokenizer (tokenizer.json), which is needed to place answers")

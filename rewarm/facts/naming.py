@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import yaml
-
 from rewarm.corpora import paths
 from rewarm.facts import Snapshot
 from rewarm.methods import build
+from rewarm.plan_file import yaml_value
 from rewarm.types import UserError
 
 _TYPES = {".csv": "triples", ".tsv": "triples", ".jsonl": "triples", ".ndjson": "triples", ".json": "wikidata"}
@@ -38,8 +37,8 @@ def name_of(given: str) -> str:
 
 def _mapping(text: str) -> dict[str, object]:
     try:
-        options = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        options = yaml_value(text)
+    except UserError as error:
         raise UserError(f"{text!r} is no mapping: {error}. Write {{type: triples, path: facts.csv}}") from None
     if not isinstance(options, dict):
         raise UserError(f"{text!r} is no mapping. Write {{type: triples, path: facts.csv}}")

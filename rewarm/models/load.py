@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -11,7 +12,7 @@ from typing import Any, Protocol
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from transformers import (
     AutoConfig,
@@ -35,6 +36,11 @@ ADAPTERS = "adapters"
 ADAPTER_JSON = "adapter.json"
 ADAPTER_TENSORS = "adapter.safetensors"
 
+
+UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
+"""What transformers raises for settings that are none: `[]` for a configuration, a list for a model's type."""
+_NUMBERS = ("F64", "F32", "F16", "BF16", "I64", "I32", "BOOL")
+"""Types of weights, and of the buffers that some models keep beside them."""
 
 HEADS: dict[str, tuple[Any, str]] = {
     "causal": (AutoModelForCausalLM, "a causal language model"),
@@ -65,13 +71,14 @@ def load_model(
 
 def load_as(kind: Any, words: str, name: str, revision: str | None = None) -> PreTrainedModel:
     """A model in fp32 by one of transformers' Auto classes, whose kind is said in `words`; as `load_model`, without
-    looking for adapters. UserError when there is none, or when a weight is missing or of another shape."""
+    looking for adapters. UserError when there is none, or when a weight is missing, of another shape or quantised."""
+    _refuse_quantised(Path(name))
     try:
         loaded: Any = kind.from_pretrained(
             name, revision=revision, dtype=torch.float32, use_safetensors=True, trust_remote_code=False,
             output_loading_info=True, ignore_mismatched_sizes=True,
         )  # fmt: skip
-    except (OSError, ValueError, SafetensorError) as error:
+    except (*UNREADABLE, SafetensorError) as error:
         raise UserError(
             f"base '{name}' could not be loaded as {words}: {error}\n"
             "Give a folder with config.json and model.safetensors, or the name of one on the hub"
@@ -86,6 +93,22 @@ def load_as(kind: Any, words: str, name: str, revision: str | None = None) -> Pr
             f"{', '.join(wrong[:3])}. Give the model the weights belong to"
         )
     return model
+
+
+def _refuse_quantised(folder: Path) -> None:
+    """UserError for a folder with weights of 8 bits or fewer: transformers would take them for what they stand for.
+
+    A file that cannot be read is left for whoever loads it to name.
+    """
+    for file in sorted(folder.glob("*.safetensors")):
+        with contextlib.suppress(SafetensorError, OSError), safe_open(file, "pt") as opened:
+            for name in opened.keys():  # noqa: SIM118
+                kind = opened.get_slice(name).get_dtype()
+                if kind not in _NUMBERS:
+                    raise UserError(
+                        f"base '{folder}': weight '{name}' of {file.name} is of type {kind}, which is no type to train "
+                        "from. Give the model before it was quantised"
+                    )
 
 
 def _make_savable(model: PreTrainedModel) -> None:
@@ -142,8 +165,10 @@ def save_tokenizer(name: str, folder: Path, revision: str | None = None) -> None
     """Copies a base's tokenizer into `folder` in the fast format."""
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"base '{name}' has no tokenizer that could be loaded: {error}") from error
+    except Exception as error:
+        if isinstance(error, UNREADABLE) or type(error) is Exception:  # the tokenizers library raises no other class
+            raise UserError(f"base '{name}' has no tokenizer that could be loaded: {error}") from error
+        raise
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     tokenizer.save_pretrained(partial)

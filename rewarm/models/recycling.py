@@ -24,7 +24,7 @@ from transformers import (
     PreTrainedModel,
 )
 
-from rewarm.models.load import load_as, load_model
+from rewarm.models.load import UNREADABLE, load_as, load_model
 from rewarm.models.merging import chat_vector, interpolated, vocabulary_parameters, vocabulary_rows
 from rewarm.types import UserError
 
@@ -35,6 +35,7 @@ Kind = Literal["labels", "answers"]
 """What a task asks for: a class of each text, or an answer to each prompt."""
 Tensors = Mapping[str, torch.Tensor]
 ADAPTER_CONFIG = "adapter_config.json"
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
 _HEADS = ("score", "classifier")
 
 
@@ -58,7 +59,7 @@ def is_masked(place: str) -> bool:
     """Whether a base is an encoder that was trained on masked tokens, by its configuration."""
     try:
         config = AutoConfig.from_pretrained(place, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
+    except UNREADABLE as error:
         raise UserError(f"base '{place}' has no configuration that could be read: {error}") from error
     return any("MaskedLM" in name for name in getattr(config, "architectures", None) or ())
 
@@ -111,6 +112,11 @@ def with_adapter(model: PreTrainedModel, place: str, scale: float = 1.0) -> Task
     from peft import PeftModel
     from peft.tuners.lora import LoraLayer
 
+    if not (Path(place) / ADAPTER_WEIGHTS).is_file():
+        raise UserError(
+            f"the adapter in '{place}' holds no {ADAPTER_WEIGHTS}: rewarm reads no pickles. Save it again with "
+            "save_pretrained"
+        )
     try:
         wrapped: Any = PeftModel.from_pretrained(model, place, is_trainable=True)
     except (RuntimeError, ValueError) as error:
@@ -153,7 +159,9 @@ def classifier_of(base: PreTrainedModel, classes: Sequence[str], pad: int, seed:
     config.get_text_config().pad_token_id = pad
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        made: PreTrainedModel = AutoModelForSequenceClassification.from_config(config, dtype=torch.float32)
+        made: PreTrainedModel = AutoModelForSequenceClassification.from_config(
+            config, dtype=torch.float32, trust_remote_code=False
+        )
     body = dict(base.named_parameters())
     with torch.no_grad():
         for name, parameter in made.named_parameters():

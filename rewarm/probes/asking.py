@@ -6,8 +6,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-import yaml
-
+from rewarm.plan_file import yaml_value
 from rewarm.probes.relations import built_in
 from rewarm.types import UserError
 
@@ -67,8 +66,8 @@ def _key(relation: str) -> str:
 
 def _read(file: Path) -> dict[str, tuple[str, ...]]:
     try:
-        given = yaml.safe_load(file.expanduser().read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        given = yaml_value(file.expanduser().read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, UserError) as error:
         raise UserError(
             f"templates '{file}' cannot be read: {error}\nPut a sentence that begins with [ or holds ': ' into quotes"
         ) from None

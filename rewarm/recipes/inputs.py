@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from rewarm.methods import nearest
 from rewarm.models.decoder import decoder_layers
+from rewarm.plan_file import read_yaml
 from rewarm.recipes.demo import BASE
 from rewarm.river.shapes import base_shape
 from rewarm.stages import repeated
@@ -133,8 +132,7 @@ def _holds_out(source: str) -> bool:
     """Whether a YAML file of sources of records holds some of them out."""
     if not source.endswith((".yaml", ".yml")) or not Path(source).is_file():
         return False
-    values = yaml.safe_load(Path(source).read_text(encoding="utf-8"))
-    return isinstance(values, dict) and bool(values.get("holdout"))
+    return bool(read_yaml(source, "", "spec").get("holdout"))
 
 
 def _stream(patterns: tuple[str, ...]) -> list[dict[str, str]]:

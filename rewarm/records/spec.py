@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-import yaml
 from pydantic import BeforeValidator, Field, model_validator
 
 from rewarm.methods import Options, checked
+from rewarm.plan_file import read_yaml
 from rewarm.quantities import PositiveCount, Share
 from rewarm.stages import Name, repeated
-from rewarm.types import UserError
 
 Kind = Literal["jsonl", "json", "csv", "tsv", "parquet"]
 Word = Annotated[str, Field(min_length=1)]
@@ -163,10 +162,5 @@ class Spec(Options):
 
 def read_spec(file: Path) -> Spec:
     """The spec in a YAML file, its paths relative to the working folder; UserError that lists every fault."""
-    try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"'{file}' is no spec that can be read: {error}") from None
-    if not isinstance(values, dict):
-        raise UserError(f"'{file}' holds no mapping: give 'sources', with a 'path' for each by name")
+    values = read_yaml(file, "Give a YAML file with 'sources', each with a 'path' by its name", "spec")
     return checked(Spec, values, "")

@@ -22,6 +22,7 @@ from rewarm.river.arm_rows import Finished, arm_rows, check_alike, seed_run
 from rewarm.river.directory import RunDirectory
 from rewarm.river.inputs import Inputs, make_tokenizer
 from rewarm.river.jobs import side_by_side
+from rewarm.river.pinning import pinned
 from rewarm.river.run import run
 from rewarm.river.starts import base_model
 from rewarm.river.train import Hooks
@@ -138,8 +139,8 @@ def finished(plan: Plan) -> Result | None:
     file = plan.directory / "report.json"
     if not file.is_file():
         return None
-    result = read(file)
-    return result if result.complete and result.plan == json.loads(json.dumps(plan.resolved())) else None
+    result, asked = read(file), pinned(plan, RunDirectory.of(plan))
+    return result if result.complete and result.plan == json.loads(json.dumps(asked.resolved())) else None
 
 
 @dataclass(slots=True)

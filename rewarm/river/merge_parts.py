@@ -12,7 +12,7 @@ import torch
 from transformers import AutoTokenizer, PreTrainedModel
 
 from rewarm.methods import nearest
-from rewarm.models.load import load_model, weights_hash
+from rewarm.models.load import UNREADABLE, load_model, weights_hash
 from rewarm.models.merging import check_mergeable, vocabulary_rows
 from rewarm.plan import Plan, Scratch
 from rewarm.river.directory import PLAN, RunDirectory
@@ -180,7 +180,7 @@ def covers(folder: Path, chat: str) -> bool:
 def _vocabulary(place: str) -> dict[str, int]:
     try:
         tokenizer: Any = AutoTokenizer.from_pretrained(place, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
+    except UNREADABLE as error:
         raise UserError(f"'{place}' has no tokenizer that could be loaded: {error}") from error
     found: dict[str, int] = tokenizer.get_vocab()
     return found

@@ -21,6 +21,7 @@ from rewarm.river.legs import BASE, LegPlan, legs
 from rewarm.river.outcome import collect
 from rewarm.river.own_text import read_samples
 from rewarm.river.pairs import has_judged, judge
+from rewarm.river.pinning import pinned
 from rewarm.river.replaying import SELF_CORPUS
 from rewarm.river.scores import score, score_finished
 from rewarm.river.starts import base_model
@@ -48,8 +49,9 @@ def run(plan: Plan, hooks: Hooks | None = None, command: str | None = None) -> R
     hooks = hooks or Hooks()
     command = command or " ".join(sys.argv)
     directory = RunDirectory.of(plan)
-    plans = control_plans(plan, directory)
     with directory.locked():
+        plan = pinned(plan, directory)
+        plans = control_plans(plan, directory)
         directory.claim(plan)
         check_suites(plan, directory)
         inputs = make_inputs(plan, directory, hooks.tell_or_stop)

@@ -136,7 +136,9 @@ class Scoring:
         return found
 
     def _read(self, method: Selection) -> Column:
-        return np.concatenate([np.load(self._file(method, number)) for number in range(len(self._bounds()))])
+        return np.concatenate(
+            [np.load(self._file(method, number), allow_pickle=False) for number in range(len(self._bounds()))]
+        )
 
     def _score(self, missing: Mapping[int, Sequence[Selection]], tell: Tell) -> None:
         methods = {self._file(method, 0).parent: method for methods in missing.values() for method in methods}
@@ -235,6 +237,6 @@ def _scene(
 
 def _is_whole(file: Path, documents: int) -> bool:
     try:
-        return bool(np.load(file, mmap_mode="r").shape == (documents,))
+        return bool(np.load(file, mmap_mode="r", allow_pickle=False).shape == (documents,))
     except (FileNotFoundError, EOFError, ValueError):
         return False

@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from rewarm.adapters import Adapter
+from rewarm.models.load import UNREADABLE
 from rewarm.river.legs import BASE, LegPlan, trained_before
 from rewarm.types import UserError
 
@@ -33,7 +34,7 @@ def base_shape(
         with torch.device("meta"):
             return kind.from_config(config, trust_remote_code=False)  # type: ignore[no-any-return]
     # RuntimeError: a size that no tensor can have.
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, StrictDataclassError) as error:
+    except (*UNREADABLE, RuntimeError, StrictDataclassError) as error:
         raise UserError(f"base '{name}' is no {words} that could be read: {error}") from error
 
 
@@ -46,8 +47,11 @@ def _check_weights(folder: Path) -> None:
             "with save_pretrained"
         )
     for index in folder.glob("*.safetensors.index.json"):
-        named = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
-        if missing := sorted({folder / name for name in named} - files):
+        try:
+            named = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+        except (ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:
+            raise UserError(f"base '{folder}': {index.name} is damaged ({error!r}): download it again") from error
+        if missing := sorted({folder / str(name) for name in named} - files):
             raise UserError(f"base '{folder}' lacks {', '.join(file.name for file in missing[:3])}: download it again")
     for file in sorted(files):
         try:

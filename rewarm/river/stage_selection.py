@@ -48,7 +48,8 @@ def select(inputs: Inputs, run: RunDirectory, leg: LegPlan, model: PreTrainedMod
     known = {(entry["stage"], entry["corpus"]) for entry in run.ledger() if entry["event"] == EVENT}
     for portion in stage.data:
         corpus = portion.corpus
-        file = run.root / "selected" / f"{stage.name}-{corpus}.npz"
+        # No name has an @, so that stage a with corpus b-c is not taken for stage a-b with corpus c.
+        file = run.root / "selected" / f"{stage.name}@{corpus}.npz"
         kept = _read(file)
         if kept is None:
             if leg.kind == "release":

@@ -190,7 +190,7 @@ class Search:
     def _read(self, view: int) -> Found:
         parts = []
         for part in self.text.parts():
-            with np.load(_file(self.folders[view], part)) as held:
+            with np.load(_file(self.folders[view], part), allow_pickle=False) as held:
                 parts.append((held["documents"], held["stated"]))
         documents, stated = zip(*parts, strict=True)
         return Found(np.concatenate(documents), self.sets[view], np.concatenate(stated))
@@ -202,7 +202,7 @@ def _file(folder: Path, part: int) -> Path:
 
 def _is_whole(file: Path) -> bool:
     try:
-        with np.load(file) as held:
+        with np.load(file, allow_pickle=False) as held:
             return set(held.files) == {"documents", "stated"}
     except (FileNotFoundError, EOFError, ValueError, BadZipFile):
         return False

@@ -103,7 +103,7 @@ def pace(work: Work) -> Pace:
         return Pace(token, 0.0, f"from FLOPs, at an assumed {share} of this machine's rate of matrix products")
     most = min(passes.micro_batch_tokens, max(FEWEST_TOKENS, int(TIMED_SECONDS / token)))
     rows, length = max(1, most // plan.seq_len), min(most, plan.seq_len)
-    made = on_device(HEADS[plan.head][0].from_config(work.model.config, dtype=torch.float32))
+    made = on_device(HEADS[plan.head][0].from_config(work.model.config, dtype=torch.float32, trust_remote_code=False))
     if passes.checkpointed:
         activations.checkpoint_layers(made)
     return _timed(plan, made, (rows, length), precision)

@@ -13,10 +13,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-import yaml
-
 from rewarm.methods import Method, Options, checked, nearest
 from rewarm.plan import Plan, from_values
+from rewarm.plan_file import yaml_value
 from rewarm.river.orders import order_of, orders, reordered
 from rewarm.types import UserError
 
@@ -70,8 +69,8 @@ def parse_vary(given: Sequence[str]) -> dict[str, list[Any]]:
             raise UserError(f"--vary '{text}': give values, as in --vary {key}=FIRST,SECOND")
         for value in split(values):
             try:
-                found.setdefault(key, []).append(yaml.safe_load(value))
-            except yaml.YAMLError as error:
+                found.setdefault(key, []).append(yaml_value(value))
+            except UserError as error:
                 raise UserError(f"--vary {key}: '{value}' cannot be read as YAML: {error}") from None
     return found
 

@@ -84,7 +84,7 @@ def alone_in(root: Path) -> Iterator[None]:
 
 
 def _write(name: str, corpus: Corpus, tokenizer: TextTokenizer, folder: Path, bad_limit: float, tell: Tell) -> None:
-    bad, chat = BadRows(), encoder_of(corpus, tokenizer)
+    bad, chat, before = BadRows(), encoder_of(corpus, tokenizer), fingerprint(corpus)
     with StoreWriter(folder, tokenizer.dtype) as writer, ThreadPoolExecutor(ENCODERS) as pool:
         pending: deque[Future[Encoded]] = deque()
         grouped = corpus.holdout_by is None
@@ -96,6 +96,8 @@ def _write(name: str, corpus: Corpus, tokenizer: TextTokenizer, folder: Path, ba
                 tell(f"tokenise {name}", writer.tokens, None, "tokens")
         while pending:
             writer.add_flat(*pending.popleft().result())
+        if fingerprint(corpus) != before:
+            raise UserError(f"corpus '{name}' changed while it was read: run again once nothing writes to its files")
         check_budget(name, bad, bad_limit)
         if not grouped:
             raise UserError(
@@ -107,7 +109,7 @@ def _write(name: str, corpus: Corpus, tokenizer: TextTokenizer, folder: Path, ba
         writer.manifest = {
             "corpus": name,
             "options": corpus.described(),
-            "inputs": fingerprint(corpus),
+            "inputs": before,
             "tokenizer": tokenizer.hash,
             "rows": bad.rows,
             "bad_rows": dict(bad.counts),

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from rewarm.hashing import Indices, Words, chunks
 from rewarm.storage import file_digest
+from rewarm.tokens.manifests import read_manifest
 from rewarm.types import StorageError, UserError
 
 SHARD_TOKENS = 1 << 28
@@ -213,9 +214,8 @@ class Store:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        self.documents = int(self.manifest["documents"])
-        self.tokens = int(self.manifest["tokens"])
+        self.manifest: dict[str, Any] = read_manifest(folder)
+        self.documents, self.tokens = int(self.manifest["documents"]), int(self.manifest["tokens"])
         self.offsets = self._column("offsets")
         self.bytes = self._column("bytes")
         self.hashes = self._column("hashes")

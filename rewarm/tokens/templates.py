@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import Any
 
 from rewarm.corpora.conversations import Message
+from rewarm.tokens.bounded import Unbounded, bounded_memory, bounded_time
 from rewarm.tokens.tokenizer import TextTokenizer
 from rewarm.types import UserError
 
@@ -114,14 +115,25 @@ class Template:
 
         variables: Mapping[str, Any] = {"date_string": _DATE, **self.tokenizer.chat.named}
         try:
-            rendered: Any = render_jinja_template(
-                [list(messages)],
-                chat_template=self.source,
-                add_generation_prompt=prompt,
-                return_assistant_tokens_mask=blocks and self._has_blocks,
-                **variables,
-            )
-        except (TemplateError, TypeError, ValueError, KeyError, AttributeError, IndexError) as error:
+            with bounded_time():
+                rendered: Any = render_jinja_template(
+                    [list(messages)],
+                    chat_template=self.source,
+                    add_generation_prompt=prompt,
+                    return_assistant_tokens_mask=blocks and self._has_blocks,
+                    **variables,
+                )
+        except (Unbounded, MemoryError, RecursionError):
+            raise _Unfit("does not come to an end: it takes too much time, memory or depth") from None
+        except (
+            TemplateError,
+            TypeError,
+            ValueError,
+            LookupError,
+            AttributeError,
+            ArithmeticError,
+            SyntaxError,
+        ) as error:
             raise _Unfit(f"refuses this conversation: {error}") from None
         texts, found = rendered  # its annotation names the texts alone
         return texts[0], found[0] if found else []
@@ -188,7 +200,8 @@ def choose(given: str, tokenizer: TextTokenizer) -> Template:
         found = Template("given", given, tokenizer)
     else:
         found = Template(given, _read(given), tokenizer)
-    found.render([{"role": "user", "content": "question"}, {"role": "assistant", "content": "answer"}])
+    with bounded_memory():
+        found.render([{"role": "user", "content": "question"}, {"role": "assistant", "content": "answer"}])
     return found
 
 

@@ -35,7 +35,7 @@ def weights(root: Path) -> list[str]:
 
 
 def chosen(root: Path, stage: str = "law", corpus: str = "law") -> list[int]:
-    with np.load(root / "selected" / f"{stage}-{corpus}.npz") as held:
+    with np.load(root / "selected" / f"{stage}@{corpus}.npz") as held:
         found: list[int] = held["documents"].tolist()
         return found
 

@@ -1,0 +1,8 @@
+"""What is fuzzed stands in benchmarks/, so that the suite and the long run fuzz the same."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
