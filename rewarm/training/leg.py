@@ -13,6 +13,7 @@ from rewarm.objectives import Loss, Rows
 from rewarm.objectives.packed_loss import PackedLoss
 from rewarm.schedules import Schedule
 from rewarm.training import compiling
+from rewarm.training.replicas import Replicas
 from rewarm.types import StreamState
 
 
@@ -22,7 +23,7 @@ class Leg:
 
     `seed` starts the random numbers of dropout, so that a leg does not depend on what its process did before it.
     `checkpointed` layers compute their activations again for the backward pass, which saves memory. `loss` makes what
-    is minimised of the model.
+    is minimised of the model. `spread` says how the weights lie over the processes; None is whole in each.
     """
 
     name: str
@@ -39,4 +40,5 @@ class Leg:
     save_total_limit: int = 2
     compile: compiling.Asked = False
     checkpointed: bool = False
+    spread: Replicas | None = None
     loss: Callable[[PreTrainedModel], Loss] = PackedLoss

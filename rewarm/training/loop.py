@@ -18,12 +18,12 @@ from transformers import PreTrainedModel
 from rewarm.objectives import Loss, Rows
 from rewarm.training import activations, checkpoint, compiling
 from rewarm.training.guard import Guard
-from rewarm.training.journal import Journal
 from rewarm.training.keepers import Keepers
 from rewarm.training.leg import Leg
 from rewarm.training.meter import Meter
 from rewarm.training.optimizer import Optimizer, RateProbe
-from rewarm.training.saving import Saver
+from rewarm.training.replicas import Replicas
+from rewarm.training.world import current
 from rewarm.types import Batch
 
 RATE_TOLERANCE = 1e-3
@@ -63,29 +63,36 @@ def train(
     tell: Callable[[int, dict[str, Any]], None],
     keepers: Keepers | None = None,
 ) -> Outcome:
-    """Trains a leg to its end or until `stop()`; resumes exactly from its newest good checkpoint."""
+    """Trains a leg to its end or until `stop()`; resumes exactly from its newest good checkpoint.
+
+    Of several processes all make the steps together, and the first one writes and tells.
+    """
     outcome, keepers = Outcome(0, 0.0, False), keepers or Keepers({})
-    newest = checkpoint.latest(leg.folder, leg.key, outcome.notes)
+    spread = leg.spread or Replicas(model, current())
+    newest = spread.newest(leg.folder, leg.key, outcome.notes)
     torch.manual_seed(leg.seed)
-    step, pending = checkpoint.restore(newest, model, optimizer, keepers) if newest is not None else (0, [])
-    journal = Journal(leg.folder / "journal.jsonl", step)
-    objective = _objective(model, leg, step, outcome.notes)
+    step, pending = spread.restore(newest, optimizer, keepers) if newest is not None else (0, [])
+    journal = spread.journal(leg.folder / "journal.jsonl", step)
+    with spread.whole():
+        objective = _objective(model, leg, step, outcome.notes)
     meter, guard = Meter(leg, journal, tell, pending), Guard(leg.name, model.device)
     model.train()
-    saver = Saver(leg.folder, leg.key, leg.save_total_limit, journal, outcome.notes)
+    saver = spread.saver(leg.folder, leg.key, leg.save_total_limit, journal, outcome.notes)
     start = step
 
     def save() -> None:
         guard.check()
-        meter.pause(partial(saver.save, step, checkpoint.state_of(model, optimizer, keepers), meter.pending()))
+        meter.pause(partial(saver.save, step, spread.state(optimizer, keepers), meter.pending()))
 
     with saver, activations.explained(leg.name):
         for batches in _from(leg.rows, step):
             rate = leg.schedule.rate(step, leg.rows.steps, leg.peak, leg.past)
-            with _saved_if_too_large(optimizer, save if step > start else None):
-                loss = _accumulate(objective, keepers, batches, leg.precision)
+            spread.world.seed(leg.seed, step)
+            with _saved_if_too_large(optimizer, save if step > start and spread.world.is_alone else None):
+                loss = _accumulate(objective, keepers, batches, leg.precision, spread)
+                spread.add_gradients(optimizer)
                 keepers.gradients(step)
-            norm = optimizer.clip()
+            norm = spread.clip(optimizer)
             guard.watch(step, loss, norm)
             _update(leg, optimizer, keepers, guard, step, rate, meter.is_logged(step))
             step += 1
@@ -94,9 +101,10 @@ def train(
             for item in due:
                 if step % item.every == 0 and leg.rows.steps - step > item.every // 2:
                     guard.check()
-                    meter.pause(partial(item.action, model, step))
+                    with spread.whole():
+                        meter.pause(partial(item.action, model, step))
                     model.train()
-            outcome.stopped = stop() and step < leg.rows.steps
+            outcome.stopped = spread.world.any(stop()) and step < leg.rows.steps
             if outcome.stopped or step == leg.rows.steps or (leg.save_steps and step % leg.save_steps == 0):
                 save()
             if outcome.stopped:
@@ -135,8 +143,12 @@ def _from(rows: Rows, step: int) -> Iterator[list[Batch]]:
     return rows.iterate(step) if step < rows.steps else iter(())
 
 
-def _accumulate(objective: Loss, keepers: Keepers, batches: list[Batch], precision: torch.dtype) -> Tensor:
+def _accumulate(
+    objective: Loss, keepers: Keepers, batches: list[Batch], precision: torch.dtype, spread: Replicas
+) -> Tensor:
     """Gradients of the mean loss over all targets of the step: sum over them / count, never a mean of means.
+
+    Of several processes each makes its share of the passes; the loss is that of all.
 
     What comes back is the objective's loss alone, so that the losses of runs with and without further terms compare.
     """
@@ -145,15 +157,17 @@ def _accumulate(objective: Loss, keepers: Keepers, batches: list[Batch], precisi
     device = objective.model.device
     total = torch.zeros((), dtype=torch.float64, device=device)
     scale = 1 / max(1, num_targets)
-    for batch in batches:
+    for batch, counts in spread.passes(batches):
         with torch.autocast(device.type, precision, enabled=precision != torch.float32):
-            terms = keepers.terms(batch)
-            loss = objective.loss_sum(batch, scale, terms)
+            terms = keepers.terms(batch) if counts else ()
+            loss = objective.loss_sum(batch, scale if counts else 0.0, terms)
         loss.backward()
+        if not counts:
+            continue
         total += loss.detach() - scale * sum(term.value for term in terms)
         with torch.autocast(device.type, precision, enabled=precision != torch.float32):
             keepers.losses(batch, scale)
-    return total
+    return spread.world.total(total)
 
 
 def _update(
