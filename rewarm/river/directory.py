@@ -24,7 +24,7 @@ ADDED = "stage added"
 """The ledger's event for a stage that the run was not begun with."""
 HARMLESS = (
     "controls", "workers", "save_total_limit", "output_dir", "prepared_dir", "micro_batch_tokens",
-    "gradient_checkpointing",
+    "gradient_checkpointing", "sharding", "processes",
 )  # fmt: skip
 """Keys that may change while a run is under way: they change no weight and no score, or by rounding only."""
 

@@ -152,19 +152,22 @@ class Shards(Replicas):
         return int(marker["step"]), list(marker["pending"])
 
     def read(self, file: Path, mark: str) -> dict[str, Tensor]:
-        """The tensors of a file, this process's part of each that is named `<kind><mark><parameter>`."""
+        """The tensors of a file, of each this process's `part`."""
         found = {}
         with safe_open(file, "pt") as opened:
             for key in opened.keys():  # noqa: SIM118 (no mapping)
-                name = key.split(mark, 1)[-1] if mark else key
-                value = opened.get_tensor(key)
-                found[key] = self.cut(name, value) if value.shape == self.shapes.get(name) else value
+                found[key] = self.part(key, mark, opened.get_tensor(key))
         return found
 
     def _range(self, name: str) -> tuple[int, int]:
         rows = self.shapes[name][0]
         size = -(-rows // self.world.size)
         return min(rows, self.world.rank * size), min(rows, (self.world.rank + 1) * size)
+
+    def part(self, key: str, mark: str, value: Tensor) -> Tensor:
+        """This process's part of what is named `<kind><mark><parameter>` and as large as it; anything else as it is."""
+        name = key.split(mark, 1)[-1] if mark else key
+        return self.cut(name, value) if value.shape == self.shapes.get(name) else value
 
     def _of_parameter(self, key: str, mark: str, value: Tensor) -> Tensor:
         """What is held for a parameter, whole; anything else as it is."""
@@ -196,5 +199,3 @@ def _local(tensor: Tensor) -> Tensor:
 
 def _read_body(model: Any, **inputs: Any) -> Any:
     return model.base_model(**inputs)
-
-

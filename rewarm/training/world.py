@@ -43,13 +43,17 @@ class Ended(RuntimeError):
 
 @dataclass(slots=True)
 class World:
-    """The process `rank` of `size`, the `local_rank`-th of `local_size` on its machine."""
+    """The process `rank` of `size`, the `local_rank`-th of `local_size` on its machine.
+
+    `attended` says, in the first process, that the others hold its model and wait to share work with it.
+    """
 
     rank: int = 0
     size: int = 1
     local_rank: int = 0
     local_size: int = 1
     store: Any = None
+    attended: bool = False
     _orders: int = 0
 
     @property
@@ -83,7 +87,9 @@ class World:
         text = make().encode() if self.is_first else b""
         size = torch.tensor([len(text)])
         dist.broadcast(size, 0)
-        held = torch.tensor(list(text), dtype=torch.uint8) if self.is_first else torch.empty(int(size), dtype=torch.uint8)
+        held = (
+            torch.tensor(list(text), dtype=torch.uint8) if self.is_first else torch.empty(int(size), dtype=torch.uint8)
+        )
         dist.broadcast(held, 0)
         return bytes(held.tolist()).decode()
 
