@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rewarm.cli.verb import DONE, FAILED, WRONG
-from rewarm.types import UserError
+from rewarm.types import Stopped, UserError
 
 if TYPE_CHECKING:
     from rewarm.training.world import World
@@ -45,7 +45,7 @@ def together() -> Iterator[World]:
     world = start()
     try:
         yield world
-    except Exception as error:
+    except (UserError, Stopped, OSError, RuntimeError, MemoryError, ValueError, KeyError, TypeError) as error:
         found = world.failed(error)
         world.end(WRONG if isinstance(found, UserError) else FAILED)
         if isinstance(found, Ended):

@@ -32,6 +32,7 @@ from rewarm.river.suites import ask_suites
 from rewarm.schedules import Schedule
 from rewarm.training import activations, checkpoint
 from rewarm.training.activations import Passes
+from rewarm.training.divided import spread
 from rewarm.training.journal import Journal
 from rewarm.training.keepers import Keepers
 from rewarm.training.leg import Leg
@@ -190,7 +191,7 @@ def _passes(plan: Plan, run: RunDirectory, leg: LegPlan, model: PreTrainedModel)
     if before is not None and plan.gradient_checkpointing == "auto":
         known["gradient_checkpointing"] = before.get("checkpointed", "auto")
     room = share_of_room(activations.room_for(model), current())
-    passes = activations.choose(plan.model_copy(update=known), model, room)
+    _, passes = spread(plan.model_copy(update=known), model, room, current().size)
     run.record(
         "leg started", leg=leg.name, steps=leg.steps, tokens=leg.tokens(plan.batch_tokens),
         **dataclasses.asdict(passes),

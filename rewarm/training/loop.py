@@ -1,6 +1,7 @@
 """The only training loop: one leg (a stage, or the branch annealed for its release) from its start to its end.
 
-The loop knows protocols only: a schedule's rate, a loader's batches, callables that are due every so many steps.
+The loop knows protocols only: a schedule's rate, a loader's batches, callables that are due every so many steps. Of
+several processes all make the steps together, and the first one writes and tells.
 """
 
 from __future__ import annotations
@@ -63,18 +64,13 @@ def train(
     tell: Callable[[int, dict[str, Any]], None],
     keepers: Keepers | None = None,
 ) -> Outcome:
-    """Trains a leg to its end or until `stop()`; resumes exactly from its newest good checkpoint.
-
-    Of several processes all make the steps together, and the first one writes and tells.
-    """
-    outcome, keepers = Outcome(0, 0.0, False), keepers or Keepers({})
-    spread = leg.spread or Replicas(model, current())
+    """Trains a leg to its end or until `stop()`; resumes exactly from its newest good checkpoint."""
+    outcome, keepers, spread = Outcome(0, 0.0, False), keepers or Keepers({}), leg.spread or Replicas(model, current())
     newest = spread.newest(leg.folder, leg.key, outcome.notes)
     torch.manual_seed(leg.seed)
     step, pending = spread.restore(newest, optimizer, keepers) if newest is not None else (0, [])
     journal = spread.journal(leg.folder / "journal.jsonl", step)
-    with spread.whole():
-        objective = _objective(model, leg, step, outcome.notes)
+    objective = _objective(model, leg, step, outcome.notes, spread)
     meter, guard = Meter(leg, journal, tell, pending), Guard(leg.name, model.device)
     model.train()
     saver = spread.saver(leg.folder, leg.key, leg.save_total_limit, journal, outcome.notes)
@@ -87,10 +83,8 @@ def train(
     with saver, activations.explained(leg.name):
         for batches in _from(leg.rows, step):
             rate = leg.schedule.rate(step, leg.rows.steps, leg.peak, leg.past)
-            spread.world.seed(leg.seed, step)
             with _saved_if_too_large(optimizer, save if step > start and spread.world.is_alone else None):
-                loss = _accumulate(objective, keepers, batches, leg.precision, spread)
-                spread.add_gradients(optimizer)
+                loss = _accumulate(objective, keepers, batches, leg, spread, step)
                 keepers.gradients(step)
             norm = spread.clip(optimizer)
             guard.watch(step, loss, norm)
@@ -101,8 +95,7 @@ def train(
             for item in due:
                 if step % item.every == 0 and leg.rows.steps - step > item.every // 2:
                     guard.check()
-                    with spread.whole():
-                        meter.pause(partial(item.action, model, step))
+                    meter.pause(partial(spread.do, item.action, model, step))
                     model.train()
             outcome.stopped = spread.world.any(stop()) and step < leg.rows.steps
             if outcome.stopped or step == leg.rows.steps or (leg.save_steps and step % leg.save_steps == 0):
@@ -114,8 +107,9 @@ def train(
     return outcome
 
 
-def _objective(model: PreTrainedModel, leg: Leg, step: int, notes: list[str]) -> Loss:
-    objective = leg.loss(model)
+def _objective(model: PreTrainedModel, leg: Leg, step: int, notes: list[str], spread: Replicas) -> Loss:
+    with spread.whole():
+        objective = leg.loss(model)
     if leg.checkpointed:
         activations.checkpoint_layers(model)
     rows = leg.rows
@@ -144,7 +138,7 @@ def _from(rows: Rows, step: int) -> Iterator[list[Batch]]:
 
 
 def _accumulate(
-    objective: Loss, keepers: Keepers, batches: list[Batch], precision: torch.dtype, spread: Replicas
+    objective: Loss, keepers: Keepers, batches: list[Batch], leg: Leg, spread: Replicas, step: int
 ) -> Tensor:
     """Gradients of the mean loss over all targets of the step: sum over them / count, never a mean of means.
 
@@ -154,7 +148,8 @@ def _accumulate(
     """
     num_targets = sum(batch.num_targets for batch in batches)
     objective.begin_step()
-    device = objective.model.device
+    spread.world.seed(leg.seed, step)
+    device, precision = objective.model.device, leg.precision
     total = torch.zeros((), dtype=torch.float64, device=device)
     scale = 1 / max(1, num_targets)
     for batch, counts in spread.passes(batches):

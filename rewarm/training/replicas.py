@@ -6,7 +6,7 @@ that a step is the same, to rounding, whatever the number of processes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -31,15 +31,14 @@ class Replicas:
         self.world = world
 
     def passes(self, batches: list[Batch]) -> Iterator[tuple[Batch, bool]]:
-        """The micro-batches of a step that are this process's, in order, and whether each counts; to be used up.
+        """The micro-batches of a step that are this process's, in order, and whether each counts.
 
+        It must be used up: after the last one it makes the gradients those of all passes of all processes.
         A function of the step's micro-batches, the rank and the number of processes: every so-many-th from the rank on.
         """
-        return ((batch, True) for batch in batches[self.world.rank :: self.world.size])
-
-    def add_gradients(self, optimizer: Optimizer) -> None:
-        """Makes the gradients of all passes of this process those of the step."""
-        self.world.add_gradients(list(optimizer.named.values()))
+        yield from ((batch, True) for batch in batches[self.world.rank :: self.world.size])
+        if not self.world.is_alone:
+            self.world.add_gradients([one for one in self.model.parameters() if one.requires_grad])
 
     def clip(self, optimizer: Optimizer) -> Tensor:
         """Clips the gradients of the step in place; their norm before, the same in every process."""
@@ -49,6 +48,11 @@ class Replicas:
     def whole(self) -> Iterator[None]:
         """Meanwhile the model can be used freely, by each process for itself, but not trained."""
         yield
+
+    def do(self, action: Callable[[PreTrainedModel, int], None], model: PreTrainedModel, step: int) -> None:
+        """An action that uses the model after so many steps."""
+        with self.whole():
+            action(model, step)
 
     def newest(self, folder: Path, key: str, notes: list[str]) -> Path | None:
         """The newest good checkpoint (`checkpoint.latest`), as the first process finds it."""

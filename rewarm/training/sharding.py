@@ -85,9 +85,7 @@ class Shards(Replicas):
             self.parts[0].set_requires_gradient_sync(is_last)
             self.parts[0].set_is_last_backward(is_last)
             yield (own[number], True) if number < len(own) else (batches[0], False)
-
-    def add_gradients(self, optimizer: Optimizer) -> None:
-        """Hands the gradients, which FSDP has added up, to this process's parts."""
+        # FSDP has added them up.
         for name, part in self.own.items():
             grad = self._sharded[name].grad
             part.grad = None if grad is None else _local(grad)

@@ -119,7 +119,7 @@ class World:
             self._orders += 1
 
     def next_order(self, stop: Callable[[], bool]) -> dict[str, Any]:
-        """Waits for the next order; for the others. Ended when there is none to come. A stop asked here is passed on."""
+        """Waits for the next order; for the others. Ended when none is to come. A stop asked of them is passed on."""
         key = f"order/{self._orders}"
         told = False
         while not self._has(key):
