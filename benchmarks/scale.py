@@ -110,7 +110,10 @@ def compare(steps: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as place:
         for name, parts in ways.items():
             given = [[place, name, str(int(sharded)), str(steps), str(until)] for _, sharded, until in parts]
-            seconds = sum(processes(count, each) for (count, _, _), each in zip(parts, given, strict=True))
+            seconds = 0.0
+            for (count, _, until), each in zip(parts, given, strict=True):
+                seconds += processes(count, each)
+                assert (Path(place) / name / f"checkpoint-{until}").is_dir()  # it stopped there, and goes on from there
             found[name] = {**differences(Path(place), name, steps), "seconds": round(seconds, 1)}
             print(name, json.dumps(found[name]), file=sys.stderr, flush=True)
     bars = [
