@@ -83,7 +83,7 @@ def train(
     with saver, activations.explained(leg.name):
         for batches in _from(leg.rows, step):
             rate = leg.schedule.rate(step, leg.rows.steps, leg.peak, leg.past)
-            with _saved_if_too_large(optimizer, save if step > start and spread.world.is_alone else None):
+            with _saved_if_too_large(optimizer, save if step > start and spread.is_alone else None):
                 loss = _accumulate(objective, keepers, batches, leg, spread, step)
                 keepers.gradients(step)
             norm = spread.clip(optimizer)

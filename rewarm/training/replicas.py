@@ -30,6 +30,11 @@ class Replicas:
         self.model = model
         self.world = world
 
+    @property
+    def is_alone(self) -> bool:
+        """Whether there is no other process."""
+        return self.world.is_alone
+
     def passes(self, batches: list[Batch]) -> Iterator[tuple[Batch, bool]]:
         """The micro-batches of a step that are this process's, in order, and whether each counts.
 
