@@ -1,4 +1,4 @@
-"""The process environment that training is fastest in, and how a command gets into it.
+"""The process environment that training is fastest in, how a command gets into it, and a command as several processes.
 
 Measured on CPUs: freshly mapped memory costs a page fault per 4 KiB at each step, because large tensors are returned to
 the system and mapped again. Settings of the C library end that: transparent huge pages for its heap, and a heap that
@@ -9,9 +9,16 @@ them. `REWARM_TUNED=off` leaves the environment alone.
 from __future__ import annotations
 
 import os
+import signal
+import socket
+import subprocess
 import sys
+import time
+from types import FrameType
 
 FLAG = "REWARM_TUNED"
+LEAVING_SECONDS = 60.0
+"""How long a process may take to leave after another one has."""
 _TUNABLES = {
     "glibc.malloc.hugetlb": "1",
     "glibc.malloc.mmap_threshold": str(1 << 32),
@@ -37,3 +44,51 @@ def tune() -> None:
         return
     if variables := tuned_environment():
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], os.environ | variables)
+
+
+def start_together(count: int) -> int:
+    """Starts this very command as `count` processes of this machine that find each other; the exit code of the first.
+
+    SIGTERM and Ctrl-C are passed on to all of them. One that dies without a word ends the others.
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shared = {
+        "WORLD_SIZE": str(count),
+        "LOCAL_WORLD_SIZE": str(count),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+    }
+    threads = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // count))} | dict(os.environ)
+    command = [sys.executable, *sys.orig_argv[1:]]
+    started = [
+        # A group of its own: Ctrl-C of a terminal reaches it once, from here.
+        subprocess.Popen(command, env=threads | shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)}, process_group=0)
+        for rank in range(count)
+    ]
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        for process in started:
+            process.send_signal(signal.SIGTERM)
+
+    before = {number: signal.signal(number, pass_on) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        while started[0].poll() is None and all(process.poll() is None for process in started[1:]):
+            time.sleep(0.1)
+        # The first one tells of what another one ended by; where it cannot, it is ended, too.
+        for process in started:
+            _ended(process)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return max(1, started[0].returncode) if started[0].returncode else 0
+
+
+def _ended(process: subprocess.Popen[bytes]) -> None:
+    """Waits for a process of which another one has ended, and ends it where it does not end by itself."""
+    try:
+        process.wait(LEAVING_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

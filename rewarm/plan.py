@@ -142,6 +142,7 @@ class Plan(Options):
         "per_device_train_batch_size": "micro_batch_tokens", "dataset_num_proc": "workers", "dtype": "precision",
         "activation_checkpointing": "gradient_checkpointing", "use_gradient_checkpointing": "gradient_checkpointing",
         "enable_activation_checkpointing": "gradient_checkpointing", "recompute": "gradient_checkpointing",
+        "fsdp": "sharding", "num_processes": "processes", "nproc_per_node": "processes", "world_size": "processes",
         "old": "old_corpus", "old_text": "old_corpus", "proxy": "old_corpus",
     }  # fmt: skip
 
@@ -173,6 +174,8 @@ class Plan(Options):
     compile: Annotated[bool | Literal["auto"], Field(union_mode="left_to_right")] = "auto"
     gradient_checkpointing: Annotated[bool | Literal["auto"], Field(union_mode="left_to_right")] = "auto"
     workers: Annotated[int, Field(ge=1)] | None = None
+    sharding: Literal["auto", "none", "full"] = "auto"
+    processes: Annotated[int, Field(ge=1)] | None = None
 
     weight_decay: Annotated[float, Field(ge=0)] = 0.1
     adam_betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.95)

@@ -45,6 +45,7 @@ class Lora(Adapter):
     }  # fmt: skip
     paper: ClassVar[str] = "arXiv 2106.09685"
     of_decoders: ClassVar[bool] = False
+    several: ClassVar[bool] = True
     cost: ClassVar[str] = "two thin products beside each matrix; gradients and optimizer state for these alone"
 
     r: Annotated[int, Field(gt=0)] | None = None

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 class Causal(Objective):
     """Next-token cross-entropy over packed documents: plain continual pre-training."""
 
+    several: ClassVar[bool] = True
     paper: ClassVar[str] = "the usual objective of decoders"
     cost: ClassVar[str] = "one forward and one backward pass per token"
 

@@ -131,7 +131,8 @@ class PackedLoss:
         """From now on passes run as the model is written."""
         self.compiled = False
         self._whole: Callable[..., Any] = self.model
-        self._body: Callable[..., Any] = self.model.base_model
+        # Sharded models (rewarm/training/sharding.py) put their weights together in a method of their own.
+        self._body: Callable[..., Any] = getattr(self.model, "read_body", self.model.base_model)
 
     def compile(self) -> None:
         """From now on passes go through torch.compile, which needs a C++ compiler on CPUs; the first one is slow."""

@@ -20,12 +20,14 @@ from rewarm.types import Batch, StreamState
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor
+    from torch import Tensor, nn
     from transformers import PreTrainedModel
 
     from rewarm.objectives.head_terms import HeadTerm
 
 Tensors = dict[str, "Tensor"]
+Cut = Callable[[str, "Tensor"], "Tensor"]
+"""A parameter's name and a tensor as large as it -> this process's part of the tensor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +63,13 @@ class Keeper:
     Of several methods each hook is called in the plan's order, but those of a later `turn` come after all others: what
     takes in the weights after an update must see what the others made of it.
 
+    `total` adds up a number of the processes that hold parts of the parameters; it is the number itself for one.
     `reached` is the share of the trainable parameters that the method acts on directly; None for one that acts through
     a loss or on the learning rate.
     """
 
     turn: ClassVar[int] = 0
+    total: Callable[[float], float] = staticmethod(float)
     reached: float | None = None
 
     def pace(self, step: int) -> float:
@@ -99,8 +103,15 @@ class Keeper:
     def load(self, state: Mapping[str, Tensor]) -> None:
         """Goes on from a saved `state`."""
 
+    def divide(self, own: Mapping[str, nn.Parameter], cut: Cut, total: Callable[[float], float]) -> None:
+        """From now on this process trains its part of each parameter alone (`own`); what is held is to be cut alike.
+
+        `total` adds up a number of all processes.
+        """
+        self.total = total
+
     def readings(self) -> dict[str, float]:
-        """Numbers for the journal, asked for at logged steps only."""
+        """Numbers for the journal, asked for at logged steps only, of all processes at once."""
         return {}
 
 
@@ -111,6 +122,7 @@ class Retention(Method):
     holds in memory, and `sweep` which options `rewarm compare --tune` tries, with their values. `brisk` are options at
     which it shows within a dozen steps, for the laws. One that is not `in_release` leaves out the branch annealed for a
     stage's release, which it would hold back from annealing. One `of_text` reads the stage's own rows as packed text.
+    One for `several` processes gives the same there as with one, whole or sharded (tests/scale); another is refused.
     """
 
     SYNONYMS: ClassVar[dict[str, str]] = {"lambda": "strength", "weight": "strength", "coefficient": "strength"}
@@ -121,6 +133,7 @@ class Retention(Method):
     brisk: ClassVar[Mapping[str, Any]] = {}
     in_release: ClassVar[bool] = True
     of_text: ClassVar[bool] = False
+    several: ClassVar[bool] = False
 
     @classmethod
     @abstractmethod

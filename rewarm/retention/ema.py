@@ -27,6 +27,7 @@ class Ema(Retention):
     the optimizer's moments that a next stage may keep.
     """
 
+    several: ClassVar[bool] = True
     paper: ClassVar[str] = "Polyak and Juditsky 1992, doi 10.1137/0330046, in its exponential form"
     cost: ClassVar[str] = "one copy of the weights, one pass over them per step"
     copies: ClassVar[float] = 1.0

@@ -33,6 +33,7 @@ class EWC(Retention):
     Where the stage before left no F for some parameter that trains now, F is measured anew.
     """
 
+    several: ClassVar[bool] = True
     paper: ClassVar[str] = "arXiv 1612.00796, arXiv 1805.06370"
     cost: ClassVar[str] = (
         "`rows` rows passed singly at each end of a stage, two copies of the weights, one pass per step"

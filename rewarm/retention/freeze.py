@@ -42,6 +42,7 @@ class Freeze(Retention):
     freeze layers drawn with `seed`: the control.
     """
 
+    several: ClassVar[bool] = True
     paper: ClassVar[str] = "arXiv 2205.09357"
     cost: ClassVar[str] = "less than nothing: fewer gradients and moments, smaller checkpoints"
     sweep: ClassVar[Mapping[str, Sequence[Any]]] = {"layers": ("lower-half", "upper-half"), "embeddings": (True, False)}

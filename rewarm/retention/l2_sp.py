@@ -20,6 +20,7 @@ class L2SP(Retention):
     each starting parameter, permuted, so that the pull is as strong and leads nowhere.
     """
 
+    several: ClassVar[bool] = True
     paper: ClassVar[str] = "arXiv 1802.01483"
     cost: ClassVar[str] = "one copy of the weights, one pass over them per step"
     copies: ClassVar[float] = 1.0

@@ -21,6 +21,7 @@ class LrAdjust(Retention):
     a stage above its own. What `rewarm check` forecasts is the lowered rate.
     """
 
+    several: ClassVar[bool] = True
     paper: ClassVar[str] = "arXiv 2305.16252"
     cost: ClassVar[str] = "nothing"
     sweep: ClassVar[Mapping[str, Sequence[Any]]] = {"gamma": (0.2, 0.5, 0.8)}

@@ -6,14 +6,15 @@ size of the largest parameter.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from rewarm.retention import Keeper, Scene
+from rewarm.retention import Cut, Keeper, Scene
 from rewarm.types import UserError
 
 Anchor = Literal["start", "base", "random"]
@@ -93,6 +94,16 @@ class Penalty(Keeper):
         torch.sub(parameter, self.anchors[name], out=pull)
         return pull if self.weights is None else pull.mul_(self.weights[name])
 
+    def divide(self, own: Mapping[str, nn.Parameter], cut: Cut, total: Callable[[float], float]) -> None:
+        """The same for the parts: the penalty is a sum over values."""
+        super().divide(own, cut, total)
+        self.anchors = {name: cut(name, self.anchors[name]) for name in self.parameters}
+        if self.weights is not None:
+            self.weights = {name: cut(name, self.weights[name]) for name in self.parameters if name in self.weights}
+        self.parameters = {name: own[name] for name in self.parameters}
+        largest = max((parameter.numel() for parameter in self.parameters.values()), default=0)
+        self._buffer = self._buffer.new_empty(largest)
+
     @torch.no_grad()
     def gradients(self, step: int) -> None:
         """Adds the penalty's gradient."""
@@ -116,4 +127,4 @@ class Penalty(Keeper):
             squares += float(away.pow(2).sum())
             if self.weights is None or name in self.weights:
                 penalty += float((self._pulls(name) * away).sum())
-        return {"penalty": self.strength / 2 * penalty, "distance": squares**0.5}
+        return {"penalty": self.strength / 2 * self.total(penalty), "distance": math.sqrt(self.total(squares))}

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, ClassVar
 
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
-from rewarm.retention import Keeper, Retention, Scene
+from rewarm.retention import Cut, Keeper, Retention, Scene
 from rewarm.retention.penalty import Anchor, anchors, trainable
+from rewarm.retention.shadow import distance
 from rewarm.retention.spans import Span, steps_of
 
 
@@ -28,6 +29,7 @@ class RecAdam(Retention):
     anchor `base` is the untouched base; `random` the control, the start permuted within each parameter.
     """
 
+    several: ClassVar[bool] = True
     paper: ClassVar[str] = "arXiv 2004.12651"
     cost: ClassVar[str] = "one copy of the weights, one pass over them per step"
     copies: ClassVar[float] = 1.0
@@ -62,11 +64,17 @@ class Recall(Keeper):
         self.width = steps_of(method.width, scene.steps)
         self.strength = method.pull
         held, weights = anchors(scene, method.anchor), trainable(scene.model)
-        self.anchors = list(held.values())
+        self.names, self.anchors = list(held), list(held.values())
         self.weights: list[Tensor] = [weights[name] for name in held]
         pulled = sum(weight.numel() for weight in self.weights)
         self.reached = pulled / max(1, sum(weight.numel() for weight in weights.values()))
         self._last = 1.0
+
+    def divide(self, own: Mapping[str, nn.Parameter], cut: Cut, total: Callable[[float], float]) -> None:
+        """The same for the parts."""
+        super().divide(own, cut, total)
+        self.anchors = [cut(name, value) for name, value in zip(self.names, self.anchors, strict=True)]
+        self.weights = [own[name] for name in self.names]
 
     def pace(self, step: int) -> float:
         """lambda."""
@@ -86,4 +94,4 @@ class Recall(Keeper):
     def readings(self) -> dict[str, float]:
         """lambda of the last update, and the Euclidean distance from the anchor."""
         away = [torch.linalg.vector_norm(weight - to) for weight, to in zip(self.weights, self.anchors, strict=True)]
-        return {"lambda": self._last, "distance": float(torch.linalg.vector_norm(torch.stack(away)))}
+        return {"lambda": self._last, "distance": distance(away, self.total)}

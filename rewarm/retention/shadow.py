@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from rewarm.retention import Keeper, Tensors
+from rewarm.retention import Cut, Keeper, Tensors
 from rewarm.retention.penalty import copies, trainable
+
+
+def distance(lengths: Sequence[Tensor], total: Callable[[float], float]) -> float:
+    """The length of a vector whose parts, over all processes, have these lengths."""
+    return math.sqrt(total(float(torch.stack(list(lengths)).double().square().sum())))
 
 
 class Shadow(Keeper):
@@ -19,6 +25,12 @@ class Shadow(Keeper):
         self.held = copies(model)
         self.weights: list[Tensor] = list(trainable(model).values())
         self.reached = 1.0 if self.held else 0.0
+
+    def divide(self, own: Mapping[str, nn.Parameter], cut: Cut, total: Callable[[float], float]) -> None:
+        """The same for the parts."""
+        super().divide(own, cut, total)
+        self.held = {name: cut(name, value) for name, value in self.held.items()}
+        self.weights = [own[name] for name in self.held]
 
     @torch.no_grad()
     def draw_near(self, share: float) -> None:
@@ -44,4 +56,4 @@ class Shadow(Keeper):
         """The Euclidean distance of the weights from what is held."""
         pairs = zip(self.weights, self.held.values(), strict=True)
         away = [torch.linalg.vector_norm(weight - held) for weight, held in pairs]
-        return {"distance": float(torch.linalg.vector_norm(torch.stack(away)))}
+        return {"distance": distance(away, self.total)}

@@ -15,9 +15,10 @@ from rewarm.quantities import size
 from rewarm.river.directory import RunDirectory
 from rewarm.river.legs import LegPlan
 from rewarm.river.sampling import CorpusForecast
-from rewarm.training import activations
+from rewarm.training import activations, divided
 from rewarm.training.memory import memory_available
 from rewarm.training.saving import ROOM
+from rewarm.training.world import current
 from rewarm.types import UserError
 
 LIBRARY_BYTES = 600_000_000
@@ -42,8 +43,19 @@ class Work:
     @property
     def passes(self) -> activations.Passes:
         """How this machine would make the passes of training."""
+        return self.spread[1]
+
+    @property
+    def spread(self) -> tuple[bool, activations.Passes]:
+        """Whether the weights would be divided among the plan's processes, and how the passes would be made."""
         libraries = 0 if torch.cuda.is_available() else LIBRARY_BYTES
-        return activations.choose(self.plan, self.model, activations.room_for(self.model) - libraries)
+        room = activations.room_for(self.model) // (1 if torch.cuda.is_available() else self.processes) - libraries
+        return divided.spread(self.plan, self.model, room, self.processes)
+
+    @property
+    def processes(self) -> int:
+        """How many processes train: those there are, or those that the plan is for."""
+        return self.plan.processes or 1 if current().is_alone else current().size
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,13 +137,18 @@ def memory(work: Work) -> Need:
     Copy to save from: 12 bytes per parameter of the host's memory, only where there is room: a run does without it, so
     it never makes a run too large.
     """
-    parts = activations.needed(work.plan, work.model, work.passes)
+    is_divided, passes = work.spread
+    if is_divided:
+        parts = divided.divided(work.plan, work.model, passes, work.processes)
+    else:
+        parts = activations.needed(work.plan, work.model, passes)
     remedy = "Lower micro_batch_tokens or seq_len, or take a smaller base"
+    each = "" if work.processes == 1 else f" of each of {work.processes} processes"
     if torch.cuda.is_available():
         free, _ = torch.cuda.mem_get_info()
-        return Need("GPU memory", sum(parts.values()), int(free), "free", parts, remedy)
+        return Need(f"GPU memory{each}", sum(parts.values()), int(free), "free", parts, remedy)
     parts["libraries"] = LIBRARY_BYTES
-    available, copy = memory_available(), 12 * work.parameters
+    available, copy = memory_available() // work.processes, 12 * work.parameters
     if sum(parts.values()) + ROOM * copy <= available:
         parts["copy to save from"] = copy
-    return Need("memory", sum(parts.values()), available, "available", parts, remedy)
+    return Need(f"memory{each}", sum(parts.values()), available, "available", parts, remedy)

@@ -25,7 +25,7 @@ UNDONE = "stage undone"
 """The ledger's event for an added stage that was taken back: what it says of its legs before that no longer holds."""
 HARMLESS = (
     "controls", "workers", "save_total_limit", "output_dir", "prepared_dir", "micro_batch_tokens",
-    "gradient_checkpointing",
+    "gradient_checkpointing", "sharding", "processes",
 )  # fmt: skip
 """Keys that may change while a run is under way: they change no weight and no score, or by rounding only."""
 

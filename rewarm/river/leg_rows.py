@@ -12,6 +12,7 @@ from rewarm.hashing import seed_of
 from rewarm.mixtures import Mixture
 from rewarm.mixtures.draw import draw
 from rewarm.objectives import Beginning, Objective, Rows
+from rewarm.river.beside import micro_rows
 from rewarm.river.directory import RunDirectory
 from rewarm.river.inputs import Inputs
 from rewarm.river.legs import BASE, LegPlan
@@ -19,6 +20,7 @@ from rewarm.river.starts import start_model
 from rewarm.tokens.loader import Source
 from rewarm.training.activations import Passes
 from rewarm.training.machine import choose_precision
+from rewarm.training.world import current
 from rewarm.types import Tell, UserError
 
 
@@ -43,6 +45,7 @@ def leg_rows(
 
     found = beginning(inputs, run, leg, _rows_used(run, leg), before)
     most = min(found.micro_rows, passes.micro_batch_tokens // found.seq_len)
+    most = micro_rows(most, found.micro_rows, current())
     return objective_of(leg).rows(dataclasses.replace(found, micro_rows=most, tell=tell))
 
 

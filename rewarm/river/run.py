@@ -11,7 +11,7 @@ from rewarm.models.load import weights_hash
 from rewarm.plan import Plan, Scratch
 from rewarm.report.page import write
 from rewarm.report.result import Result
-from rewarm.river import stale
+from rewarm.river import beside, stale
 from rewarm.river.controls import control_plans
 from rewarm.river.directory import PLAN, RunDirectory
 from rewarm.river.facts import ask, is_asked
@@ -35,6 +35,7 @@ from rewarm.training.machine import (
     matmul_rate,
     micro_batch_tokens,
 )
+from rewarm.training.world import current
 from rewarm.types import UserError
 
 Controls = list[tuple[str, RunDirectory, list[LegPlan]]]
@@ -49,6 +50,7 @@ def run(plan: Plan, hooks: Hooks | None = None, command: str | None = None) -> R
     hooks = hooks or Hooks()
     command = command or " ".join(sys.argv)
     directory = RunDirectory.of(plan)
+    beside.check(plan, current())
     with directory.locked():
         plan = pinned(plan, directory)
         plans = control_plans(plan, directory)
@@ -94,7 +96,7 @@ def carry_out(
     read_samples(inputs, directory, planned, hooks.tell)
     _report(plan, directory, inputs, planned, controls, command)
     for word, control, control_legs in controls:
-        train_legs(_of_control(plans[word], control, directory, inputs), control, control_legs, hooks, added)
+        train_legs(of_control(plans[word], control, directory, inputs), control, control_legs, hooks, added)
     return _report(plan, directory, inputs, planned, controls, command)
 
 
@@ -135,7 +137,7 @@ def _record_steps(directory: RunDirectory, planned: list[LegPlan], controls: Con
         directory.record("started", steps=steps)
 
 
-def _of_control(plan: Plan, control: RunDirectory, main: RunDirectory, inputs: Inputs) -> Inputs:
+def of_control(plan: Plan, control: RunDirectory, main: RunDirectory, inputs: Inputs) -> Inputs:
     """A control reads the same prepared inputs; only its stages differ, so the base row is the main run's.
 
     Samples are its own: they come from the model that its stage starts from.

@@ -12,12 +12,14 @@ from rewarm.evaluation.intervals import DocumentLosses
 from rewarm.evaluation.kept import kept_file, read_kept
 from rewarm.evaluation.loss import load, save
 from rewarm.models.load import weights_hash
+from rewarm.river.beside import shared_losses
 from rewarm.river.directory import RunDirectory
 from rewarm.river.facts import ask, is_asked
-from rewarm.river.heads import losses_of, measure_of
+from rewarm.river.heads import measure_of
 from rewarm.river.inputs import Inputs
 from rewarm.river.pairs import has_judged, judge
 from rewarm.training.machine import on_device
+from rewarm.training.world import current
 from rewarm.types import Tell, silent
 
 
@@ -84,8 +86,7 @@ def _kept(file: Path, inputs: Inputs, corpus: str) -> DocumentLosses | None:
 
 
 def _computed(model: PreTrainedModel, inputs: Inputs, corpus: str, label: str, tell: Tell) -> DocumentLosses:
-    store, documents = inputs.stores[corpus], inputs.watch_documents[corpus]
-    total = float(store.lengths[documents].sum())
+    total = float(inputs.stores[corpus].lengths[inputs.watch_documents[corpus]].sum())
     done = 0.0
 
     def count(tokens: int) -> None:
@@ -93,7 +94,7 @@ def _computed(model: PreTrainedModel, inputs: Inputs, corpus: str, label: str, t
         done += tokens
         tell(label, min(done, total), total, "tokens")
 
-    losses = losses_of(inputs.plan, inputs.tokenizer, model, store, documents, count)
+    losses = shared_losses(model, inputs, corpus, current(), count)
     tell(label, total, total, "tokens")
     return losses
 

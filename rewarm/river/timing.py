@@ -58,6 +58,8 @@ def seconds(
     scored on each watched corpus.
     """
     plan = work.plan
+    # Processes on CPUs share the cores that one process has to itself; what they send each other is not counted.
+    at_once = work.processes if torch.cuda.is_available() else 1
     legs = [leg for _, found in left for leg in found]
     tokens = sum(leg.tokens(plan.batch_tokens) for leg in legs)
     watched = _watch_tokens(work)
@@ -65,8 +67,8 @@ def seconds(
     scored += sum(models * watched[corpus] for corpus, models in now.items())
     return {
         "prepare": sum(corpus.seconds for corpus in work.corpora),
-        "train": tokens * pace.token + sum(leg.steps for leg in legs) * pace.update,
-        "score": scored * pace.token * SCORING_SHARE,
+        "train": tokens * pace.token / at_once + sum(leg.steps for leg in legs) * pace.update,
+        "score": scored * pace.token * SCORING_SHARE / at_once,
     }
 
 

@@ -17,7 +17,8 @@ from rewarm.models.load import (
 )
 from rewarm.objectives import Rows
 from rewarm.plan import Plan
-from rewarm.river import chat, holding, leg_checks, stage_selection, stale
+from rewarm.river import chat, holding, leg_checks, sharing, stage_selection, stale
+from rewarm.river.beside import attended, share_of_room
 from rewarm.river.directory import RunDirectory
 from rewarm.river.facts import ask
 from rewarm.river.inputs import Inputs
@@ -31,12 +32,14 @@ from rewarm.river.suites import ask_suites
 from rewarm.schedules import Schedule
 from rewarm.training import activations, checkpoint
 from rewarm.training.activations import Passes
+from rewarm.training.divided import spread
 from rewarm.training.journal import Journal
 from rewarm.training.keepers import Keepers
 from rewarm.training.leg import Leg
 from rewarm.training.loop import Due, train
 from rewarm.training.machine import check_compiler, choose_precision, seconds_of
 from rewarm.training.optimizer import AdamWOptions, Optimizer
+from rewarm.training.world import current
 from rewarm.types import Stopped, Tell, silent
 
 
@@ -120,6 +123,9 @@ def _train_leg(
 ) -> None:
     """A function of its own, so that a leg's model and optimizer are gone before the next ones are made."""
     made = ready(inputs, run, planned, leg, last_rate, hooks)
+    sharded = sharing.is_sharded(inputs.plan, run.started(leg.name), made.model, current())
+    current().order(do="train", run=run.root.name if run.is_control else "", leg=leg.name, sharded=sharded)
+    shards = sharing.take_apart(made, current()) if sharded else None
     due, tell = _due(inputs, run, leg, hooks), _progress(run, leg, hooks)
     outcome = train(made.model, made.optimizer, made.leg, due, hooks.stop, tell, made.keepers)
     for note in outcome.notes:
@@ -129,6 +135,8 @@ def _train_leg(
         run.record("stopped", leg=leg.name, step=outcome.steps)
         raise Stopped(f"stopped at step {outcome.steps} of {leg.name}; saved. The same command goes on from there")
     made.keepers.finish()
+    if shards is not None:
+        sharing.put_together(made, shards, lambda: start_model(inputs, run, planned, leg))
     del made.keepers, made.optimizer  # what methods leave is measured in the memory that these took
     holding.end(made.place, made.model, hooks.tell)
     merge(run, leg, made.model)
@@ -142,7 +150,8 @@ def _finish(inputs: Inputs, run: RunDirectory, leg: LegPlan, rows: Rows, model: 
     template = None if conversations is None else chat.make_ready(model, conversations)
     save_model(model, run.tokenizer, run.model(leg.name), json.dumps(facts), template)
     weights = weights_hash(model)
-    score(model, inputs, run.evaluations / leg.name, hooks.tell_or_stop, weights)
+    with attended(current()):
+        score(model, inputs, run.evaluations / leg.name, hooks.tell_or_stop, weights)
     ask(model, inputs, run, leg.name, hooks.tell_or_stop, weights)
     judge(model, inputs, run, leg.name, hooks.tell_or_stop)
     ask_suites(model, inputs, run, leg.name, hooks.tell_or_stop, weights)
@@ -184,7 +193,8 @@ def _passes(plan: Plan, run: RunDirectory, leg: LegPlan, model: PreTrainedModel)
         known["micro_batch_tokens"] = before.get("micro_batch_tokens")
     if before is not None and plan.gradient_checkpointing == "auto":
         known["gradient_checkpointing"] = before.get("checkpointed", "auto")
-    passes = activations.choose(plan.model_copy(update=known), model, activations.room_for(model))
+    room = share_of_room(activations.room_for(model), current())
+    _, passes = spread(plan.model_copy(update=known), model, room, current().size)
     run.record(
         "leg started", leg=leg.name, steps=leg.steps, tokens=leg.tokens(plan.batch_tokens),
         **dataclasses.asdict(passes),
@@ -251,19 +261,26 @@ def _loop_leg(inputs: Inputs, run: RunDirectory, leg: LegPlan, rows: Rows, last_
     )
 
 
-def _due(inputs: Inputs, run: RunDirectory, leg: LegPlan, hooks: Hooks) -> list[Due]:
-    """Scoring during the leg. Each score is kept, so that a resumed run does not pay for it twice."""
+def due_of(inputs: Inputs, leg: LegPlan, action: Callable[[PreTrainedModel, int], None]) -> list[Due]:
+    """When a leg is scored while it trains, and by what."""
     plan = inputs.plan
     every = plan.eval_every if plan.eval_every is not None else leg.tokens(plan.batch_tokens) // 4
     if every == 0 or not plan.watch:
         return []
+    return [Due(max(1, round(every / plan.batch_tokens)), action)]
+
+
+def _due(inputs: Inputs, run: RunDirectory, leg: LegPlan, hooks: Hooks) -> list[Due]:
+    """Scoring during the leg. Each score is kept, so that a resumed run does not pay for it twice."""
+    plan = inputs.plan
 
     def action(model: PreTrainedModel, step: int) -> None:
-        losses = score(model, inputs, run.evaluations / "during" / f"{leg.name}-{step}", tell=hooks.tell)
+        with attended(current()):
+            losses = score(model, inputs, run.evaluations / "during" / f"{leg.name}-{step}", tell=hooks.tell)
         journal = Journal(run.training(leg.name) / "scores.jsonl", step - 1)
         journal.write({"step": step, "tokens": step * plan.batch_tokens, "losses": totals(losses)})
 
-    return [Due(max(1, round(every / plan.batch_tokens)), action)]
+    return due_of(inputs, leg, action)
 
 
 def _progress(run: RunDirectory, leg: LegPlan, hooks: Hooks) -> Callable[[int, dict[str, Any]], None]:

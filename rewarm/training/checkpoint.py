@@ -195,13 +195,23 @@ def restore(
     """Loads a checkpoint in place, into a model as its leg starts from it; its step, and the losses not yet logged."""
     load_weights(folder, model)
     optimizer.load(load_file(folder / "optimizer.safetensors"))
-    held = {name: folder / f"{name}.safetensors" for name in ("retention", "guard")}
-    keepers.load(load_file(held["retention"]) if held["retention"].is_file() else {})
-    if guard is not None and held["guard"].is_file():
-        guard.load(load_file(held["guard"]))
+    held = folder / "retention.safetensors"
+    keepers.load(load_file(held) if held.is_file() else {})
+    if guard is not None:
+        guard.load(guard_of(folder))
     set_random_state(load_file(folder / "random.safetensors"))
-    marker = json.loads((folder / MARKER).read_text(encoding="utf-8"))
-    return int(marker["step"]), pending(folder)
+    return step_of(folder), pending(folder)
+
+
+def guard_of(folder: Path) -> dict[str, Tensor]:
+    """What a checkpoint holds of the guard; nothing where no update may be skipped."""
+    file = folder / "guard.safetensors"
+    return load_file(file) if file.is_file() else {}
+
+
+def step_of(folder: Path) -> int:
+    """The step after which a checkpoint was written."""
+    return int(json.loads((folder / MARKER).read_text(encoding="utf-8"))["step"])
 
 
 def pending(folder: Path) -> list[float]:

@@ -14,6 +14,7 @@ from rewarm.objectives.packed_loss import PackedLoss
 from rewarm.schedules import Schedule
 from rewarm.stages import Spikes
 from rewarm.training import compiling
+from rewarm.training.replicas import Replicas
 from rewarm.types import StreamState
 
 
@@ -23,7 +24,7 @@ class Leg:
 
     `seed` starts the random numbers of dropout, so that a leg does not depend on what its process did before it.
     `checkpointed` layers compute their activations again for the backward pass, which saves memory. `loss` makes what
-    is minimised of the model.
+    is minimised of the model. `spread` says how the weights lie over the processes; None is whole in each.
     """
 
     name: str
@@ -41,4 +42,9 @@ class Leg:
     compile: compiling.Asked = False
     checkpointed: bool = False
     skips: Spikes | None = None
+    spread: Replicas | None = None
     loss: Callable[[PreTrainedModel], Loss] = PackedLoss
+
+    def saves_after(self, step: int) -> bool:
+        """Whether the state is saved after so many steps: at the end, and every `save_steps`."""
+        return step == self.rows.steps or (self.save_steps is not None and step % self.save_steps == 0)

@@ -1,6 +1,7 @@
 """The only training loop: one leg (a stage, or the branch annealed for its release) from its start to its end.
 
-The loop knows protocols only: a schedule's rate, a loader's batches, callables that are due every so many steps.
+The loop knows protocols only: a schedule's rate, a loader's batches, callables that are due every so many steps. Of
+several processes all make the steps together, and the first one writes and tells.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ from rewarm.objectives import Loss, Rows
 from rewarm.training import activations, checkpoint, compiling
 from rewarm.training.coming import Coming
 from rewarm.training.guard import Guard
-from rewarm.training.journal import Journal
 from rewarm.training.keepers import Keepers
 from rewarm.training.leg import Leg
 from rewarm.training.meter import Meter
 from rewarm.training.optimizer import Optimizer, RateProbe
-from rewarm.training.saving import Saver
+from rewarm.training.replicas import Replicas
+from rewarm.training.world import current
 from rewarm.types import Batch
 
 RATE_TOLERANCE = 1e-3
@@ -77,29 +78,29 @@ def train(
     keepers: Keepers | None = None,
 ) -> Outcome:
     """Trains a leg to its end or until `stop()`; resumes exactly from its newest good checkpoint."""
-    outcome, keepers = Outcome(0, 0.0, False), keepers or Keepers({})
-    newest = checkpoint.latest(leg.folder, leg.key, outcome.notes)
+    outcome, keepers, spread = Outcome(0, 0.0, False), keepers or Keepers({}), leg.spread or Replicas(model, current())
+    newest = spread.newest(leg.folder, leg.key, outcome.notes)
     torch.manual_seed(leg.seed)
     guard = Guard(leg.name, model.device, leg.skips, leg.rows.documents)
-    step, pending = checkpoint.restore(newest, model, optimizer, keepers, guard) if newest is not None else (0, [])
-    journal = Journal(leg.folder / "journal.jsonl", step)
-    objective, meter = _objective(model, leg, step, outcome.notes), Meter(leg, journal, tell, pending)
+    step, pending = spread.restore(newest, optimizer, keepers, guard) if newest is not None else (0, [])
+    journal = spread.journal(leg.folder / "journal.jsonl", step)
+    objective, meter = _objective(model, leg, step, outcome.notes, spread), Meter(leg, journal, tell, pending)
     model.train()
-    saver = Saver(leg.folder, leg.key, leg.save_total_limit, journal, outcome.notes)
+    saver = spread.saver(leg.folder, leg.key, leg.save_total_limit, journal, outcome.notes)
     start, coming = step, _coming(leg, step, newest, outcome)
 
     def save(current: list[Batch] | None = None) -> None:
         guard.check()
-        state = checkpoint.state_of(model, optimizer, keepers, guard)
+        state = spread.state(optimizer, keepers, guard)
         meter.pause(partial(saver.save, step, state, meter.pending(), coming.following(current)))
 
     with saver, activations.explained(leg.name):
         for batches in coming:
             rate = leg.schedule.rate(step, leg.rows.steps, leg.peak, leg.past)
-            with _saved_if_too_large(optimizer, partial(save, batches) if step > start else None):
-                loss = _accumulate(objective, keepers, batches, leg.precision)
+            with _saved_if_too_large(optimizer, partial(save, batches) if step > start and spread.is_alone else None):
+                loss = _accumulate(objective, keepers, batches, leg, spread, step)
                 keepers.gradients(step)
-            norm = optimizer.clip()
+            norm = spread.clip(optimizer)
             guard.watch(step, loss, norm)
             _update(leg, optimizer, keepers, guard, step, rate, meter.is_logged(step))
             step += 1
@@ -107,10 +108,10 @@ def train(
             saver.check()
             for item in (one for one in due if one.comes(step, leg.rows.steps)):
                 guard.check()
-                meter.pause(partial(item.action, model, step))
+                meter.pause(partial(spread.do, item.action, model, step))
                 model.train()
-            outcome.stopped = stop() and step < leg.rows.steps
-            if outcome.stopped or step == leg.rows.steps or (leg.save_steps and step % leg.save_steps == 0):
+            outcome.stopped = spread.world.any(stop()) and step < leg.rows.steps
+            if outcome.stopped or leg.saves_after(step):
                 save()
             if outcome.stopped:
                 break
@@ -119,8 +120,9 @@ def train(
     return outcome
 
 
-def _objective(model: PreTrainedModel, leg: Leg, step: int, notes: list[str]) -> Loss:
-    objective = leg.loss(model)
+def _objective(model: PreTrainedModel, leg: Leg, step: int, notes: list[str], spread: Replicas) -> Loss:
+    with spread.whole():
+        objective = leg.loss(model)
     if leg.checkpointed:
         activations.checkpoint_layers(model)
     rows = leg.rows
@@ -157,25 +159,32 @@ def _from(rows: Rows, step: int) -> Iterator[list[Batch]]:
     return rows.iterate(step) if step < rows.steps else iter(())
 
 
-def _accumulate(objective: Loss, keepers: Keepers, batches: list[Batch], precision: torch.dtype) -> Tensor:
+def _accumulate(
+    objective: Loss, keepers: Keepers, batches: list[Batch], leg: Leg, spread: Replicas, step: int
+) -> Tensor:
     """Gradients of the mean loss over all targets of the step: sum over them / count, never a mean of means.
+
+    Of several processes each makes its share of the passes; the loss is that of all.
 
     What comes back is the objective's loss alone, so that the losses of runs with and without further terms compare.
     """
     num_targets = sum(batch.num_targets for batch in batches)
     objective.begin_step()
-    device = objective.model.device
+    spread.world.seed(leg.seed, step)
+    device, precision = objective.model.device, leg.precision
     total = torch.zeros((), dtype=torch.float64, device=device)
     scale = 1 / max(1, num_targets)
-    for batch in batches:
+    for batch, counts in spread.passes(batches):
         with torch.autocast(device.type, precision, enabled=precision != torch.float32):
-            terms = keepers.terms(batch)
-            loss = objective.loss_sum(batch, scale, terms)
+            terms = keepers.terms(batch) if counts else ()
+            loss = objective.loss_sum(batch, scale if counts else 0.0, terms)
         loss.backward()
+        if not counts:
+            continue
         total += loss.detach() - scale * sum(term.value for term in terms)
         with torch.autocast(device.type, precision, enabled=precision != torch.float32):
             keepers.losses(batch, scale)
-    return total
+    return spread.world.total(total)
 
 
 def _update(

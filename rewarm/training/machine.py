@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 from rewarm.objectives import products
 from rewarm.plan import Plan
 from rewarm.training import journal
+from rewarm.training.world import current
 from rewarm.types import UserError
 
 CPU_MICRO_TOKENS = 4096
@@ -26,8 +27,8 @@ third of that in sentinels, and documents have ends."""
 
 
 def choose_device() -> torch.device:
-    """The first CUDA device if there is one, otherwise the CPU."""
-    return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
+    """This process's CUDA device if there is one (the first, for a process alone), otherwise the CPU."""
+    return torch.device("cuda", current().local_rank) if torch.cuda.is_available() else torch.device("cpu")
 
 
 def on_device(model: PreTrainedModel) -> PreTrainedModel:

@@ -5,9 +5,9 @@ Loshchilov & Hutter, arXiv 1711.05101: theta <- theta - rate * (decay * theta + 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -26,13 +26,20 @@ class AdamWOptions:
     max_grad_norm: float
 
 
+class Named(Protocol):
+    """What holds the parameters: a model, or a process's parts of one (sharding.py)."""
+
+    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Name and parameter, tied ones once."""
+
+
 class Optimizer:
     """AdamW over a model's trainable parameters: matrices decay, vectors (norms, biases) do not.
 
     `paces` are factors of the learning rate by parameter name, 1 where a name has none.
     """
 
-    def __init__(self, model: nn.Module, options: AdamWOptions, paces: Mapping[str, float] | None = None) -> None:
+    def __init__(self, model: Named, options: AdamWOptions, paces: Mapping[str, float] | None = None) -> None:
         self.options = options
         self.named = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
         groups: dict[tuple[bool, float], list[nn.Parameter]] = {}

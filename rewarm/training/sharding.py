@@ -1,0 +1,201 @@
+"""Weights, gradients and moments in parts, one for each process (FSDP2: `torch.distributed.fsdp.fully_shard`).
+
+A decoder layer is put together when a pass comes to it and taken apart after it; the embedding, the last norm and the
+head stay together from the forward to the end of the backward pass. Each parameter is cut along its first dimension
+into parts of ceil(rows / processes) rows, of which the last may be shorter or empty. The optimizer and retention
+methods see this process's parts as plain tensors: what they do is done to each value for itself.
+
+Rajbhandari et al., arXiv 1910.02054 (stage 3); Zhao et al., arXiv 2304.11277.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import MethodType
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from safetensors import safe_open
+from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
+from torch.distributed.tensor import DTensor
+from transformers import PreTrainedModel
+
+from rewarm.models.decoder import decoder_layers
+from rewarm.training import checkpoint
+from rewarm.training.guard import Guard
+from rewarm.training.keepers import Keepers
+from rewarm.training.optimizer import Optimizer
+from rewarm.training.replicas import Replicas
+from rewarm.training.world import World
+from rewarm.types import Batch, UserError
+
+
+class Shards(Replicas):
+    """Takes a whole model apart, in place. `own` are this process's parts of the parameters that train, by name."""
+
+    def __init__(self, model: PreTrainedModel, world: World) -> None:
+        super().__init__(model, world)
+        self.shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
+        mesh = init_device_mesh(model.device.type, (world.size,))
+        _, layers = decoder_layers(model)
+        for layer in layers:
+            fully_shard(layer, mesh=mesh, reshard_after_forward=True)
+        # The head is used outside of any forward pass, so what it belongs to stays together until the backward pass.
+        fully_shard(model, mesh=mesh, reshard_after_forward=False)
+        # The root is the first.
+        self.parts = [module for module in model.modules() if isinstance(module, FSDPModule)]
+        for part in self.parts:
+            # The loss is divided by the targets of all processes: its gradients are to be added, not averaged.
+            part.set_gradient_divide_factor(1.0)
+            part.set_force_sum_reduction_for_comms(True)  # gloo knows no other
+        # Passes that begin below the head go through the root's hooks, too.
+        root: Any = model
+        root.read_body = MethodType(_read_body, model)
+        register_fsdp_forward_method(model, "read_body")
+        self._sharded = dict(model.named_parameters())
+        self.own = {
+            name: nn.Parameter(_local(parameter.detach()))
+            for name, parameter in self._sharded.items()
+            if parameter.requires_grad
+        }
+
+    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """This process's parts, for an optimizer."""
+        return iter(self.own.items())
+
+    def cut(self, name: str, whole: Tensor) -> Tensor:
+        """This process's part of a tensor as large as the parameter `name`, on the model's device."""
+        first, last = self._range(name)
+        return whole[first:last].to(self.model.device).clone()
+
+    def passes(self, batches: list[Batch]) -> Iterator[tuple[Batch, bool]]:
+        """As many passes as the process with most micro-batches makes: layers are put together by all at once.
+
+        Gradients are sent on the last one alone. What only keeps others company has no gradient.
+        """
+        own = batches[self.world.rank :: self.world.size]
+        most = -(-len(batches) // self.world.size)
+        for number in range(most):
+            is_last = number + 1 == most
+            self.parts[0].set_requires_gradient_sync(is_last)
+            self.parts[0].set_is_last_backward(is_last)
+            yield (own[number], True) if number < len(own) else (batches[0], False)
+        # FSDP has added them up.
+        for name, part in self.own.items():
+            grad = self._sharded[name].grad
+            part.grad = None if grad is None else _local(grad)
+            self._sharded[name].grad = None
+
+    @torch.no_grad()
+    def clip(self, optimizer: Optimizer) -> Tensor:
+        """Clips by the norm over all parts of all processes."""
+        grads = [part.grad for part in self.own.values() if part.grad is not None]
+        norms = torch._foreach_norm(grads) if grads else [torch.zeros((), device=self.model.device)]
+        norm = self.world.total(torch.stack(norms).double().square().sum()).sqrt()
+        if grads:
+            factor = (optimizer.options.max_grad_norm / (norm + 1e-6)).clamp(max=1.0)
+            torch._foreach_mul_(grads, factor.float())
+        return norm.float()
+
+    @contextmanager
+    def whole(self) -> Iterator[None]:
+        """Puts all layers together in every process, which takes the memory of the whole weights."""
+        for part in self.parts:
+            part.set_reshard_after_forward(False, recurse=False)
+            part.unshard()
+        try:
+            yield
+        finally:
+            for part in self.parts:
+                part.set_reshard_after_forward(part is not self.parts[0], recurse=False)
+                part.reshard()
+
+    def weights(self) -> dict[str, Tensor]:
+        """The parameters that train, whole and on the CPU, in every process."""
+        with self.whole():
+            return {
+                name: parameter.detach().cpu().clone()
+                for name, parameter in self.model.named_parameters()
+                if parameter.requires_grad
+            }
+
+    def state(self, optimizer: Optimizer, keepers: Keepers, guard: Guard) -> checkpoint.State:
+        """What a checkpoint holds, put together in the first process; the others get nothing."""
+        found = {
+            "weights": {name: self._gathered(name, part.detach()) for name, part in self.own.items()},
+            "optimizer": {key: self._of_parameter(key, ".", value) for key, value in optimizer.state().items()},
+            "random": checkpoint.random_state(),
+        }
+        if held := keepers.state():
+            found["retention"] = {key: self._of_parameter(key, "/", value) for key, value in held.items()}
+        if seen := guard.state():
+            found["guard"] = seen
+        return found if self.world.is_first else {}
+
+    def restore(self, folder: Path, optimizer: Optimizer, keepers: Keepers, guard: Guard) -> tuple[int, list[float]]:
+        """Reads this process's parts of a checkpoint, one tensor after the other."""
+        weights = self.read(folder / "weights.safetensors", "")
+        if weights.keys() != self.own.keys():
+            raise UserError(f"'{folder}' holds another model: {sorted(weights.keys() ^ self.own.keys())[:4]} differ")
+        with torch.no_grad():
+            for name, part in self.own.items():
+                part.copy_(weights[name])
+        optimizer.load(self.read(folder / "optimizer.safetensors", "."))
+        held = folder / "retention.safetensors"
+        keepers.load(self.read(held, "/") if held.is_file() else {})
+        guard.load(checkpoint.guard_of(folder))
+        return checkpoint.step_of(folder), checkpoint.pending(folder)
+
+    def read(self, file: Path, mark: str) -> dict[str, Tensor]:
+        """The tensors of a file, of each this process's `part`."""
+        found = {}
+        with safe_open(file, "pt") as opened:
+            for key in opened.keys():  # noqa: SIM118 (no mapping)
+                found[key] = self.part(key, mark, opened.get_tensor(key))
+        return found
+
+    def _range(self, name: str) -> tuple[int, int]:
+        rows = self.shapes[name][0]
+        size = -(-rows // self.world.size)
+        return min(rows, self.world.rank * size), min(rows, (self.world.rank + 1) * size)
+
+    def part(self, key: str, mark: str, value: Tensor) -> Tensor:
+        """This process's part of what is named `<kind><mark><parameter>` and as large as it; anything else as it is."""
+        name = key.split(mark, 1)[-1] if mark else key
+        return self.cut(name, value) if value.shape == self.shapes.get(name) else value
+
+    def _of_parameter(self, key: str, mark: str, value: Tensor) -> Tensor:
+        """What is held for a parameter, whole; anything else as it is."""
+        name = key.split(mark, 1)[-1]
+        is_part = name in self.own and value.shape == self.own[name].shape and value.ndim == len(self.shapes[name])
+        return self._gathered(name, value) if is_part and value.ndim else value
+
+    def _gathered(self, name: str, part: Tensor) -> Tensor:
+        """The whole tensor on the CPU of the first process, an empty one elsewhere; all processes take part."""
+        shape = self.shapes[name]
+        size = -(-shape[0] // self.world.size)
+        sent = part.new_zeros((size, *shape[1:]))
+        sent[: len(part)] = part
+        parts = [torch.empty_like(sent) for _ in range(self.world.size)] if self.world.is_first else None
+        dist.gather(sent, parts, dst=0)
+        return part.new_empty(0) if parts is None else torch.cat(parts)[: shape[0]].cpu()
+
+
+def divide(keepers: Keepers, shards: Shards) -> None:
+    """Lets retention methods that were made with the whole model go on with this process's parts."""
+    for keeper in keepers.held.values():
+        keeper.divide(shards.own, shards.cut, shards.world.total_of)
+
+
+def _local(tensor: Tensor) -> Tensor:
+    assert isinstance(tensor, DTensor)  # FSDP has made it one
+    return tensor.to_local()
+
+
+def _read_body(model: Any, **inputs: Any) -> Any:
+    return model.base_model(**inputs)
