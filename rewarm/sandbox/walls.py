@@ -75,7 +75,10 @@ def shut_in(folder: str, packages: Iterable[str], size: int) -> bool:
         for path in _DEVICES:
             _show(folder, path, read_only=False)
         os.mkdir(f"{folder}{BOX}", 0o700)
-        os.symlink(BOX, f"{folder}/tmp")
+        if os.path.isdir(f"{folder}/tmp"):  # the packages lie below it
+            os.chmod(f"{folder}/tmp", 0o1777)
+        else:
+            os.symlink(BOX, f"{folder}/tmp")
         os.mkdir(f"{folder}/old")
         os.chdir(folder)
         _call("pivot_root", b".", b"old")

@@ -15,7 +15,7 @@ PACKAGE = Path(rewarm.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 RUNS_PROGRAMS = {"sandbox/jail.py", "sandbox/run.py"}
 """The only files that may run text as a program, and only when a user typed --execute (docs/code.md)."""
-STARTS_PROCESSES = {"sandbox/run.py", "river/jobs.py"}
+STARTS_PROCESSES = {"sandbox/run.py", "river/jobs.py", "launch.py"}
 UNPACKERS = {"tarfile", "zipfile", "shutil.unpack_archive", "rarfile", "py7zr"}
 PICKLERS = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}
 NOT_HTML = {"recipes/published.py"}

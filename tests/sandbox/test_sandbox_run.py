@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 
-from rewarm.sandbox import Limits, permission
+from rewarm.sandbox import Limits, permission, run
 from rewarm.sandbox.run import protections, run_program
 from rewarm.types import UserError
 
@@ -54,6 +56,19 @@ def test_the_environment_is_empty_and_sets_have_one_order(monkeypatch: pytest.Mo
 def test_what_contains_a_program_is_told() -> None:
     assert set(protections()) == {"network", "processes", "files", "rights", "limits"}
     assert run_program("").protections == protections()
+
+
+@linux
+def test_packages_below_tmp_take_no_wall_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of an environment that lies there: /tmp is then a folder of the jail, and can be written."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        (Path(folder) / "there.py").write_text("answer = 42\n", encoding="utf-8")
+        Path(folder).chmod(0o755)
+        monkeypatch.setattr(run, "_packages", lambda: [folder])
+        found = run_program("import there\nopen('/tmp/x', 'w').write('y')\nassert there.answer == 42")
+        assert (found.end, found.fault) == ("passed", "")
+        assert found.protections == protections()
+        assert not Path("/tmp/x").exists()
 
 
 def test_another_system_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
