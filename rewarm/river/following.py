@@ -14,6 +14,7 @@ from rewarm.river.controls import control_plans
 from rewarm.river.inputs import Inputs, read_inputs
 from rewarm.river.legs import last_rates, legs
 from rewarm.river.own_text import read_samples
+from rewarm.river.pinning import pinned
 from rewarm.river.run import of_control
 from rewarm.river.starts import start_model
 from rewarm.river.train import Hooks, due_of, ready
@@ -61,6 +62,7 @@ def _inputs(plan: Plan, control: str) -> tuple[Inputs, Beside]:
     """The inputs of the run, or of one of its controls, and its folder."""
     run = Beside.of(plan)
     assert isinstance(run, Beside)
+    plan = pinned(plan, run)  # the first process has kept the commit before its first order
     inputs = read_inputs(plan, run)
     if not control:
         return inputs, run
