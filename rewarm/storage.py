@@ -8,7 +8,7 @@ import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -22,6 +22,15 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 def read_json(file: Path) -> Any:
     """The value in a file; None when there is no file."""
     return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+
+
+def sha256_of(files: Iterable[Path]) -> str:
+    """SHA-256 over the SHA-256 of each file, in their order, hexadecimal."""
+    digest = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as opened:
+            digest.update(hashlib.file_digest(opened, "sha256").digest())
+    return digest.hexdigest()
 
 
 def file_digest(file: Path) -> str:

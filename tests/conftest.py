@@ -119,6 +119,26 @@ def make_tiny(tiny_tokenizer_folder: Path, tiny_configs: dict[str, dict[str, Any
     return make
 
 
+@pytest.fixture
+def stage_rows(tmp_path: Path) -> Callable[..., Any]:
+    """A function: steps, rows a step, rows a pass, documents -> a stage's rows of 16 tokens, on random documents."""
+    import numpy as np
+
+    from rewarm.tokens.loader import Source, StageRows
+    from rewarm.tokens.order import DocumentStream
+    from rewarm.tokens.shards import Store, StoreWriter
+
+    def make(steps: int, rows: int, micro_rows: int, documents: int = 60) -> StageRows:
+        draw, counted = np.random.default_rng(0), range(documents)
+        ids: list[Any] = [draw.integers(3, 400, one).astype(np.uint16) for one in draw.integers(5, 40, documents)]
+        with StoreWriter(tmp_path / "store", np.dtype(np.uint16)) as writer:
+            writer.add(ids, [len(document) for document in ids], counted, counted)
+        stream = DocumentStream(Store(tmp_path / "store"), np.arange(documents), 0, "corpus")
+        return StageRows([Source("corpus", stream)], np.zeros((steps, rows), np.uint8), 16, micro_rows)
+
+    return make
+
+
 @pytest.fixture(scope="session")
 def masked_tokenizer_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """As `tiny_tokenizer_folder`, of a masked model: with a mask token. Read only."""

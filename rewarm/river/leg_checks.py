@@ -16,8 +16,6 @@ from rewarm.training.loop import Outcome
 
 RESUMED = "resumed"
 """The ledger's event for a leg that went on from a checkpoint."""
-
-
 SKIPPED = "skipped"
 """The ledger's event for an update that was left out."""
 

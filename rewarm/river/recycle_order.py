@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from rewarm.river import merge_parts
 from rewarm.river.merge_parts import ModelPart
 from rewarm.river.recycle_task import Task, read_task
 from rewarm.river.shapes import base_shape
+from rewarm.storage import sha256_of
 from rewarm.types import UserError
 
 TAUGHT: tuple[Way, ...] = ("teacher", "both")
@@ -203,10 +203,4 @@ def _tuned_shape(place: str, kind: Kind) -> PreTrainedModel:
 def _identity(place: str) -> str:
     """SHA-256 over the weights of a folder; a model on the hub is known by its name."""
     files = sorted(Path(place).glob("*.safetensors"))
-    if not files:
-        return place
-    digest = hashlib.sha256()
-    for file in files:
-        with file.open("rb") as opened:
-            digest.update(hashlib.file_digest(opened, "sha256").digest())
-    return digest.hexdigest()
+    return sha256_of(files) if files else place

@@ -5,7 +5,6 @@ What the steps are is said in rewarm/evaluation/two_step.py.
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,6 +14,7 @@ from rewarm.evaluation.sampled import Drawing
 from rewarm.evaluation.two_step import Sampler, two_step
 from rewarm.hashing import seed_of
 from rewarm.models.load import load_model
+from rewarm.storage import sha256_of
 from rewarm.suites import Asked
 from rewarm.suites.problems import Problem
 from rewarm.suites.writing import plain, write, write_several
@@ -35,11 +35,7 @@ def check_sketcher(folder: Path) -> None:
 def sketcher_key(folder: Path) -> str:
     """A hash of the sketcher's weights and tokenizer. UserError when a file is missing."""
     check_sketcher(folder)
-    digest = hashlib.sha256()
-    for file in sorted([*folder.glob("*.safetensors"), folder / "tokenizer.json"]):
-        with file.open("rb") as opened:
-            digest.update(hashlib.file_digest(opened, "sha256").digest())
-    return digest.hexdigest()
+    return sha256_of(sorted([*folder.glob("*.safetensors"), folder / "tokenizer.json"]))
 
 
 def in_two_steps(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from rewarm.hashing import seed_of
+from rewarm.quantities import PositiveCount
 from rewarm.tasks import Arrived, Beginning, Kind, Way
 from rewarm.tasks.replay import Replay
 
@@ -64,3 +65,22 @@ class PromptedWay(Way):
             return self.replay.rows(beginning)
         assert beginning.task.train is not None  # the task at hand always has them
         return beginning.task.train
+
+
+class TokenPrompts(PromptedWay):
+    """One prompt of `tokens` vectors before a row: of rows of the task that makes it, or at random (`init`)."""
+
+    paper: ClassVar[str] = "arXiv 2307.02435"
+
+    tokens: PositiveCount = 20
+    init: Literal["data", "random"] = "data"
+
+    @property
+    def prefix(self) -> int:
+        """The vectors."""
+        return self.tokens
+
+    def make(self, learner: PromptedAnswerer, beginning: Beginning) -> None:
+        """Adds the prompt of the task at hand."""
+        task = beginning.task
+        self.add(learner, task if self.init == "data" else None, [(task.number, task.number)], beginning.seed)

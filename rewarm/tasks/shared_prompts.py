@@ -6,29 +6,19 @@ keeps an earlier task but what the vectors still hold of it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
-from rewarm.quantities import PositiveCount
-from rewarm.tasks.prompting import PromptedWay
+from rewarm.tasks.prompting import TokenPrompts
 
 if TYPE_CHECKING:
     from rewarm.evaluation.learners import Learner
     from rewarm.tasks import Beginning
 
 
-class SharedPrompts(PromptedWay):
+class SharedPrompts(TokenPrompts):
     """The first task makes `tokens` vectors, of its own rows; every task goes on with them."""
 
-    paper: ClassVar[str] = "arXiv 2307.02435"
     about: ClassVar[str] = "one set of prompts for all tasks, the base frozen"
-
-    tokens: PositiveCount = 20
-    init: Literal["data", "random"] = "data"
-
-    @property
-    def prefix(self) -> int:
-        """The vectors."""
-        return self.tokens
 
     def learner(self, plain: Learner, seed: int) -> Learner:
         """The base, frozen, with one prompt before every row."""
@@ -40,5 +30,4 @@ class SharedPrompts(PromptedWay):
         """Makes the vectors, once."""
         prompted = self.prompts_of(learner)
         if not len(prompted.pool):
-            number = beginning.task.number
-            self.add(prompted, beginning.task if self.init == "data" else None, [(number, number)], beginning.seed)
+            self.make(prompted, beginning)

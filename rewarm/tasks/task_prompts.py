@@ -6,34 +6,24 @@ but a text must come with its task. Of no use where that is not known.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
-from rewarm.quantities import PositiveCount
-from rewarm.tasks.prompting import PromptedWay
+from rewarm.tasks.prompting import TokenPrompts
 
 if TYPE_CHECKING:
     from rewarm.evaluation.learners import Learner
     from rewarm.tasks import Beginning
 
 
-class TaskPrompts(PromptedWay):
+class TaskPrompts(TokenPrompts):
     """Each task makes `tokens` vectors of its own, of its own rows."""
 
-    paper: ClassVar[str] = "arXiv 2307.02435"
     about: ClassVar[str] = "prompts for each task, chosen by known identity, the base frozen"
-
-    tokens: PositiveCount = 20
-    init: Literal["data", "random"] = "data"
 
     @property
     def knows_task(self) -> bool:
         """It does."""
         return True
-
-    @property
-    def prefix(self) -> int:
-        """The vectors."""
-        return self.tokens
 
     def learner(self, plain: Learner, seed: int) -> Learner:
         """The base, frozen, with the prompt of a row's task before it."""
@@ -43,6 +33,4 @@ class TaskPrompts(PromptedWay):
 
     def arrive(self, learner: Learner, beginning: Beginning) -> None:
         """Makes the vectors of the task."""
-        prompted = self.prompts_of(learner)
-        number = beginning.task.number
-        self.add(prompted, beginning.task if self.init == "data" else None, [(number, number)], beginning.seed)
+        self.make(self.prompts_of(learner), beginning)

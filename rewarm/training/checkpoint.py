@@ -211,18 +211,24 @@ def guard_of(folder: Path) -> dict[str, Tensor]:
 
 def step_of(folder: Path) -> int:
     """The step after which a checkpoint was written."""
-    return int(json.loads((folder / MARKER).read_text(encoding="utf-8"))["step"])
+    return int(_marked(folder)["step"])
 
 
 def pending(folder: Path) -> list[float]:
     """The losses of a checkpoint's last steps that were not yet logged."""
-    return list(json.loads((folder / MARKER).read_text(encoding="utf-8"))["pending"])
+    return list(_marked(folder)["pending"])
 
 
 def following(folder: Path) -> str | None:
     """The fingerprint of the batch that was to come after a checkpoint; None where it tells of none."""
-    found: str | None = json.loads((folder / MARKER).read_text(encoding="utf-8")).get("following")
+    found: str | None = _marked(folder).get("following")
     return found
+
+
+def _marked(folder: Path) -> dict[str, Any]:
+    """What the marker of a good checkpoint holds."""
+    values: dict[str, Any] = json.loads((folder / MARKER).read_text(encoding="utf-8"))
+    return values
 
 
 def load_weights(folder: Path, model: nn.Module) -> None:

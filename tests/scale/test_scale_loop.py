@@ -20,9 +20,6 @@ from rewarm.retention.freeze import Freeze
 from rewarm.retention.l2_sp import L2SP
 from rewarm.retention.recadam import RecAdam
 from rewarm.schedules.cosine import Cosine
-from rewarm.tokens.loader import Source, StageRows
-from rewarm.tokens.order import DocumentStream
-from rewarm.tokens.shards import Store, StoreWriter
 from rewarm.training import journal, sharding, world
 from rewarm.training.keepers import Keepers
 from rewarm.training.leg import Leg
@@ -39,14 +36,9 @@ Trained = tuple[dict[str, Tensor], list[dict[str, Any]]]
 
 
 @pytest.fixture
-def leg(tmp_path: Path) -> Leg:
+def leg(tmp_path: Path, stage_rows: Callable[..., Any]) -> Leg:
     """Twenty steps of five rows of 16 tokens, a row a pass: they divide evenly by no number of processes."""
-    source = np.random.default_rng(0)
-    ids: list[Any] = [source.integers(3, 400, length).astype(np.uint16) for length in source.integers(5, 40, 60)]
-    with StoreWriter(tmp_path / "store", np.dtype(np.uint16)) as writer:
-        writer.add(ids, [len(document) for document in ids], range(60), range(60))
-    stream = DocumentStream(Store(tmp_path / "store"), np.arange(60), 0, "corpus")
-    rows = StageRows([Source("corpus", stream)], np.zeros((STEPS, 5), np.uint8), 16, 1)
+    rows = stage_rows(STEPS, 5, 1)
     return Leg(
         name="leg", folder=tmp_path / "leg", rows=rows, schedule=Cosine(warmup=0.25), peak=1e-3, past=StreamState(),
         key="key", precision=torch.float32, seed=3, log_every=1, save_steps=5,

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -17,9 +16,6 @@ from rewarm.models.load import weights_hash
 from rewarm.objectives.packed_loss import PackedLoss
 from rewarm.schedules.cosine import Cosine
 from rewarm.stages import Spikes
-from rewarm.tokens.loader import Source, StageRows
-from rewarm.tokens.order import DocumentStream
-from rewarm.tokens.shards import Store, StoreWriter
 from rewarm.training import journal
 from rewarm.training.guard import Guard, NonFinite
 from rewarm.training.leg import Leg
@@ -93,14 +89,9 @@ def _mark(batch: Batch) -> int:
 
 
 @pytest.fixture
-def leg(tmp_path: Path) -> Leg:
+def leg(tmp_path: Path, stage_rows: Callable[..., Any]) -> Leg:
     """Sixteen steps of four rows, of which the steps 4 and 9 have a bad batch."""
-    source = np.random.default_rng(0)
-    ids: list[Any] = [source.integers(3, 400, length).astype(np.uint16) for length in source.integers(5, 40, 90)]
-    with StoreWriter(tmp_path / "store", np.dtype(np.uint16)) as writer:
-        writer.add(ids, [len(document) for document in ids], range(90), range(90))
-    stream = DocumentStream(Store(tmp_path / "store"), np.arange(90), 0, "corpus")
-    rows = StageRows([Source("corpus", stream)], np.zeros((STEPS, 4), np.uint8), 16, 2)
+    rows = stage_rows(STEPS, 4, 2, 90)
     bad = frozenset(_mark(rows.batches(step)[0]) for step in (4, 9))
     spiking = type("Bad", (Spiking,), {"bad": bad})
     return Leg(

@@ -16,9 +16,6 @@ import torch
 from rewarm.models.load import weights_hash
 from rewarm.schedules.cosine import Cosine
 from rewarm.schedules.inverse_sqrt import InverseSqrt
-from rewarm.tokens.loader import Source, StageRows
-from rewarm.tokens.order import DocumentStream
-from rewarm.tokens.shards import Store, StoreWriter
 from rewarm.training import compiling, journal
 from rewarm.training.activations import OutOfMemory
 from rewarm.training.guard import Guard, NonFinite
@@ -34,14 +31,9 @@ LOGGED = ("step", "tokens", "loss", "rate", "norm")
 
 
 @pytest.fixture
-def leg(tmp_path: Path) -> Leg:
+def leg(tmp_path: Path, stage_rows: Callable[..., Any]) -> Leg:
     """Twelve steps of four rows of 16 tokens, in two micro-batches."""
-    source = np.random.default_rng(0)
-    ids: list[Any] = [source.integers(3, 400, length).astype(np.uint16) for length in source.integers(5, 40, 60)]
-    with StoreWriter(tmp_path / "store", np.dtype(np.uint16)) as writer:
-        writer.add(ids, [len(document) for document in ids], range(60), range(60))
-    stream = DocumentStream(Store(tmp_path / "store"), np.arange(60), 0, "corpus")
-    rows = StageRows([Source("corpus", stream)], np.zeros((STEPS, 4), np.uint8), 16, 2)
+    rows = stage_rows(STEPS, 4, 2)
     return Leg(
         name="leg", folder=tmp_path / "leg", rows=rows, schedule=Cosine(warmup=0.25), peak=1e-3, past=StreamState(),
         key="key", precision=torch.float32, seed=3, log_every=5, save_steps=3,
