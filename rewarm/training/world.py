@@ -25,7 +25,10 @@ from rewarm.hashing import seed_of
 from rewarm.types import Stopped, UserError
 
 PATIENCE = 20.0
-"""Seconds to wait for the others when the run is over, and for the reason when a connection broke."""
+"""Seconds to wait for the others when the run is over."""
+REASON_SECONDS = 5.0
+"""Seconds to wait for word from the others when the connection to one of them broke: who fails by an error says so
+first."""
 LOOK = 0.05
 """Seconds between two looks at the store, for a process that waits for an order."""
 BUCKET_BYTES = 32 << 20
@@ -55,6 +58,7 @@ class World:
     store: Any = None
     attended: bool = False
     _orders: int = 0
+    _exchanges: int = 0
 
     @property
     def is_first(self) -> bool:
@@ -133,6 +137,25 @@ class World:
         found: dict[str, Any] = json.loads(self.store.get(key))
         return found
 
+    def exchange(self) -> str:
+        """A name under which to `post`, the same in all processes, which all ask for it at once."""
+        self._exchanges += 1
+        return f"exchange/{self._exchanges}"
+
+    def post(self, name: str, what: dict[str, Any]) -> None:
+        """Lets all processes read something, from any thread. Ended when the first process is gone."""
+        try:
+            self.store.set(name, json.dumps(what))
+        except RuntimeError as error:
+            raise Ended(1) from error
+
+    def posted(self, name: str) -> dict[str, Any] | None:
+        """What a process has posted; None where it has not yet. Ended when the first process is gone."""
+        if not self._has(name):
+            return None
+        found: dict[str, Any] = json.loads(self.store.get(name))
+        return found
+
     def asked_to_stop(self) -> bool:
         """Whether another process that waits for an order was asked to stop."""
         return not self.is_alone and self._has("stop")
@@ -144,13 +167,13 @@ class World:
         kind = next((name for name, made in _KINDS.items() if isinstance(error, made)), "failed")
         message = str(error) or type(error).__name__
         if not self.is_first:
-            if not _is_broken(error):  # a broken connection is what another process's error looks like from here
+            if not is_broken(error):  # a broken connection is what another process's error looks like from here
                 self.store.compare_set("failed", "", json.dumps({"rank": self.rank, "kind": kind, "message": message}))
             _disconnect()
             return Ended(self._code_of_first())
-        if not _is_broken(error):
+        if not is_broken(error):
             return error
-        for _ in range(int(PATIENCE / LOOK)):
+        for _ in range(int(REASON_SECONDS / LOOK)):
             if self._has("failed"):
                 found = json.loads(self.store.get("failed"))
                 made = _KINDS.get(found["kind"], RuntimeError)
@@ -237,7 +260,7 @@ def _buckets(grads: list[Tensor]) -> list[list[Tensor]]:
     return made
 
 
-def _is_broken(error: BaseException) -> bool:
+def is_broken(error: BaseException) -> bool:
     """Whether an error only says that another process can no longer be reached."""
     return isinstance(error, dist.DistError) or any(
         word in str(error).lower() for word in ("connection closed", "connection reset", "gloo", "nccl", "broken pipe")
