@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -59,6 +60,7 @@ class World:
     attended: bool = False
     _orders: int = 0
     _exchanges: int = 0
+    _is_one_gone: bool = False
 
     @property
     def is_first(self) -> bool:
@@ -179,6 +181,7 @@ class World:
                 made = _KINDS.get(found["kind"], RuntimeError)
                 return made(f"process {found['rank']} of {self.size}: {found['message']}")
             time.sleep(LOOK)
+        self._is_one_gone = True
         return error
 
     def end(self, code: int) -> None:
@@ -188,7 +191,7 @@ class World:
         if self.is_first:
             self.store.set("ended", str(code))
             _disconnect()
-            deadline = time.monotonic() + PATIENCE
+            deadline = time.monotonic() + (REASON_SECONDS if self._is_one_gone else PATIENCE)
             while int(self.store.add("gone", 0)) < self.size - 1 and time.monotonic() < deadline:
                 time.sleep(LOOK)
         else:
@@ -241,10 +244,34 @@ def start(timeout: timedelta = timedelta(minutes=30)) -> World:
         torch.cuda.set_device(local)
     store, rank, size = next(iter(rendezvous("env://", timeout=timeout)))
     backend = "cpu:gloo,cuda:nccl" if on_gpu else "gloo"
-    dist.init_process_group(backend, store=PrefixStore("group", store), rank=rank, world_size=size, timeout=timeout)
-    words = PrefixStore("rewarm", store)
+    own = PrefixStore(_met(PrefixStore("met", store), rank, size, timeout), store)
+    dist.init_process_group(backend, store=PrefixStore("group", own), rank=rank, world_size=size, timeout=timeout)
+    words = PrefixStore("rewarm", own)
     _current = World(rank, size, local, int(os.environ.get("LOCAL_WORLD_SIZE", str(size))), words)
     return _current
+
+
+def _met(store: Any, rank: int, size: int, timeout: timedelta) -> str:
+    """A name that these processes share with none before: when torchrun starts them again, its store still holds all
+    that those before them wrote.
+
+    The first one answers what the others ask under a name that nobody had, until each has said that it heard.
+    """
+    name, deadline = secrets.token_hex(8), time.monotonic() + timeout.total_seconds()
+    if rank:
+        store.set(f"asks/{rank}", name)
+        store.wait([f"answer/{name}"], timeout)
+        found: str = store.get(f"answer/{name}").decode()
+        store.set(f"heard/{found}/{rank}", "")
+        return found
+    for other in range(1, size):
+        while not store.check([f"heard/{name}/{other}"]):
+            if store.check([f"asks/{other}"]):
+                store.set(f"answer/{store.get(f'asks/{other}').decode()}", name)
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"process {other} of {size} did not come within {timeout}: see what it says itself")
+            time.sleep(LOOK)
+    return name
 
 
 def _buckets(grads: list[Tensor]) -> list[list[Tensor]]:
