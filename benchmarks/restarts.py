@@ -105,7 +105,7 @@ def main() -> None:
         while (made := sum(len(run["kills"]) for run in result["runs"])) < given.kills:
             name = f"run-{len(result['runs'])}"
             plan, values = planned(folder, name)
-            moments = [draw.uniform(0.1, 0.8) * span for _ in range(min(given.each, given.kills - made))]
+            moments = [draw.uniform(0.05, 0.5) * span for _ in range(min(given.each, given.kills - made))]
             kills = disturbed(plan, folder / name, moments, draw)
             result["runs"].append({"kills": kills, "equal": end_of(values) == wanted})
     result["kills"] = sum(len(run["kills"]) for run in result["runs"])

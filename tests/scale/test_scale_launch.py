@@ -5,7 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
+
+import pytest
+import torch.distributed as dist
+
+from rewarm.training.world import _met
 
 CODE = """
 import os, signal, sys, time
@@ -47,3 +54,16 @@ def test_a_signal_is_passed_on_to_all(tmp_path: Path) -> None:
         time.sleep(0.02)
     process.terminate()
     assert process.wait(30) == 1
+
+
+def test_processes_that_start_again_meet_under_another_name() -> None:
+    """torchrun's store outlives them: what those before asked and answered is still there."""
+    store, names = dist.HashStore(), []
+    for size in (3, 3, 2):
+        with ThreadPoolExecutor(size) as pool:
+            found = list(pool.map(lambda rank, size=size: _met(store, rank, size, timedelta(seconds=30)), range(size)))
+        assert len(set(found)) == 1
+        names.append(found[0])
+    assert len(set(names)) == 3
+    with pytest.raises(RuntimeError, match="process 1 of 2 did not come within"):
+        _met(dist.HashStore(), 0, 2, timedelta(seconds=0))
