@@ -15,8 +15,12 @@ import torch.distributed.checkpoint as dcp
 from safetensors import safe_open
 from torch import Tensor
 
+from rewarm.retention import Scene
+from rewarm.retention.ema import Ema
 from rewarm.schedules.cosine import Cosine
 from rewarm.training import checkpoint, parts, sharding, world
+from rewarm.training.divided import copied
+from rewarm.training.keepers import Keepers
 from rewarm.training.leg import Leg
 from rewarm.training.loop import train
 from rewarm.training.optimizer import AdamWOptions, Optimizer
@@ -40,7 +44,12 @@ def leg(tmp_path: Path, stage_rows: Callable[..., Any]) -> Leg:
 def fit(model: Any, leg: Leg, sharded: bool = True, stop_at: int | None = None, before: Any = None) -> tuple[Any, ...]:
     """What one process does; the step it went on from, notes, whole weights, and what it holds of the optimizer."""
     here, done = world.current(), 0
+    method, rows = Ema(horizon=4, start=0.25), [leg.rows.batches(0)[0]]
+    scene = Scene(model, lambda text, count: iter(rows), lambda: model, leg.folder, 0, torch.float32, STEPS)
+    keepers = Keepers({"ema": method.keeper(scene, {})})
     spread = sharding.Shards(model, here) if sharded else None
+    if spread is not None:
+        sharding.divide(keepers, spread)
     optimizer = Optimizer(spread or model, OPTIONS)
 
     def stop() -> bool:
@@ -50,7 +59,10 @@ def fit(model: Any, leg: Leg, sharded: bool = True, stop_at: int | None = None, 
             before(done)
         return done == stop_at
 
-    outcome = train(model, optimizer, dataclasses.replace(leg, spread=spread), [], stop, lambda step, entry: None)
+    own = dataclasses.replace(leg, spread=spread)
+    outcome = train(model, optimizer, own, [], stop, lambda step, entry: None, keepers)
+    if not outcome.stopped:
+        keepers.finish()  # the weights become their average
     weights = spread.weights() if spread is not None else dict(model.named_parameters())
     held = {name: tuple(value.shape) for name, value in optimizer.state().items()}
     return outcome.resumed, outcome.notes, {name: one.detach().numpy() for name, one in weights.items()}, held
@@ -58,7 +70,7 @@ def fit(model: Any, leg: Leg, sharded: bool = True, stop_at: int | None = None, 
 
 def whole(folder: Path) -> dict[str, Tensor]:
     """All tensors of a checkpoint, by kind and name."""
-    kinds = ("weights", "optimizer", "random")
+    kinds = ("weights", "optimizer", "retention", "random")
     return {f"{kind} {name}": value for kind in kinds for name, value in checkpoint.tensors(folder, kind).items()}
 
 
@@ -69,11 +81,15 @@ def test_a_checkpoint_in_parts_is_read_by_any_number(leg: Leg, make_tiny: MakeTi
     folder = leg.folder / "checkpoint-2"
     kinds = {name: parts.kind_of(name) for name in json.loads((folder / "complete.json").read_text())["sha256"]}
     assert set(kinds) == {file.name for file in folder.iterdir()} - {"complete.json"}
-    assert sorted(kinds.values()) == ["optimizer"] * 3 + ["random"] + ["weights"] * 3
+    assert sorted(kinds.values()) == ["optimizer"] * 3 + ["random"] + ["retention"] * 3 + ["weights"] * 3
     with safe_open(folder / parts.name_of("weights", 1, 3), "pt") as opened:
         assert opened.get_slice("lm_head.weight").get_shape() == [134, 32]
+    own = sum((folder / parts.name_of(kind, 1, 3)).stat().st_size for kind in ("weights", "optimizer"))
+    every = sum(value.numel() for name, value in whole(folder).items() if name.startswith("weights"))
+    assert copied(every, 3) < own < 1.2 * copied(every, 3)  # and the headers
     found = whole(folder)
     assert found["weights lm_head.weight"].shape == found["optimizer exp_avg.lm_head.weight"].shape == (400, 32)
+    assert found["retention ema/lm_head.weight"].shape == (400, 32)
 
     for resumed, _, _, held in together(2, fit, make_tiny("llama"), leg, True, 2):
         assert resumed == 2
