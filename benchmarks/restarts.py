@@ -4,9 +4,9 @@
 
 The plan is that of kills.py, with weights, gradients and moments in parts (`sharding: full`). It is run once
 undisturbed by `torchrun --nproc-per-node 2`. Then it is run again and again with `--max-restarts`: at a random moment
-one of the two processes, drawn at random, gets a SIGKILL, up to `--each` times a run. torchrun ends the other one and
-starts both again, and they go on by themselves. In the end the weights of every leg and the matrix of scores must be
-those of the undisturbed run, bit for bit. Moments lie between the first line that the run writes down and its end.
+one of the two processes, the first and the second by turns, gets a SIGKILL, up to `--each` times a run. torchrun ends
+the other one and starts both again, and they go on by themselves. In the end the weights of every leg and the matrix of
+scores must be those of the undisturbed run, bit for bit. `after` are the seconds for which both processes were there.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def processes(started: subprocess.Popen[str], restarts: int) -> dict[str, psutil
     return found
 
 
-def disturbed(plan: Path, root: Path, moments: list[float], draw: random.Random) -> list[dict[str, Any]]:
+def disturbed(plan: Path, root: Path, moments: list[float]) -> list[dict[str, Any]]:
     """Runs a plan to its end and kills a process so many seconds after both are there (again); what was killed."""
     started, kills, begun = start(plan, len(moments)), [], time.monotonic()
     for wait in moments:
@@ -67,7 +67,7 @@ def disturbed(plan: Path, root: Path, moments: list[float], draw: random.Random)
         alive = processes(started, len(kills))
         if started.poll() is not None or len(alive) < 2:
             break
-        rank = draw.choice(sorted(alive))
+        rank = str(len(kills) % 2)
         alive[rank].send_signal(signal.SIGKILL)
         saved = sorted(int(one.name.partition("-")[2]) for one in root.glob("training/*/checkpoint-*"))
         kills.append({"rank": int(rank), "after": round(wait, 1), "steps of checkpoints": saved})
@@ -100,13 +100,13 @@ def main() -> None:
         write_texts(folder)
         plan, values = planned(folder, "undisturbed")
         begun = time.monotonic()
-        disturbed(plan, folder / "undisturbed", [], draw)
+        disturbed(plan, folder / "undisturbed", [])
         span, wanted = time.monotonic() - begun, end_of(values)
         while (made := sum(len(run["kills"]) for run in result["runs"])) < given.kills:
             name = f"run-{len(result['runs'])}"
             plan, values = planned(folder, name)
             moments = [draw.uniform(0.05, 0.5) * span for _ in range(min(given.each, given.kills - made))]
-            kills = disturbed(plan, folder / name, moments, draw)
+            kills = disturbed(plan, folder / name, moments)
             result["runs"].append({"kills": kills, "equal": end_of(values) == wanted})
     result["kills"] = sum(len(run["kills"]) for run in result["runs"])
     result["equal"] = sum(run["equal"] for run in result["runs"])
