@@ -107,8 +107,8 @@ class PartSaver(Saver):
                         name = parts.name_of(kind, self.world.rank, self.world.size)
                         digests[name] = parts.save(partial / name, held, {one: rows[one] or 0 for one in held})
                 checkpoint.sync_folder(partial)
-        except StorageError as error:
-            return {"failure": str(error)}
+        except Exception as error:  # whatever it is: the others wait for word
+            return {"failure": str(error) or type(error).__name__}
         return {"sha256": digests}
 
     def _writes(self, value: Tensor, first_row: int | None) -> bool:

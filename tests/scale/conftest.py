@@ -36,8 +36,8 @@ def _one(job: Callable[..., Any], rank: int, size: int, port: int, given: tuple[
 
 
 def _heard(pipe: Any, process: Any) -> Any:
-    """What a process sends; None where it dies first, or is silent for a minute."""
-    for _ in range(600):
+    """What a process sends; None where it dies first, or is silent for four minutes."""
+    for _ in range(2400):
         if pipe.poll(0.1) or not process.is_alive():
             break
     return pipe.recv() if pipe.poll(0) else None

@@ -105,6 +105,7 @@ def test_a_checkpoint_in_parts_is_read_by_any_number(leg: Leg, make_tiny: MakeTi
         assert abs(weights[name] - value).max() <= 1e-5, name
 
 
+@pytest.mark.filterwarnings("ignore:torch.distributed is disabled")
 def test_torch_reads_what_is_written(leg: Leg, make_tiny: MakeTiny, together: Together) -> None:
     """`torch.distributed.checkpoint` puts every tensor of the folder together as rewarm does."""
     together(3, fit, make_tiny("llama-tied"), leg, True, 2)
