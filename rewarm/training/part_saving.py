@@ -107,7 +107,7 @@ class PartSaver(Saver):
                         name = parts.name_of(kind, self.world.rank, self.world.size)
                         digests[name] = parts.save(partial / name, held, {one: rows[one] or 0 for one in held})
                 checkpoint.sync_folder(partial)
-        except Exception as error:  # whatever it is: the others wait for word
+        except (OSError, RuntimeError, ValueError, MemoryError) as error:  # the others wait for word
             return {"failure": str(error) or type(error).__name__}
         return {"sha256": digests}
 
