@@ -134,8 +134,8 @@ def _bytes_in(folder: Path, without: Path) -> int:
 def memory(work: Work) -> Need:
     """Memory of the device that trains: what its passes need (`activations.needed`), in the smallest way if need be.
 
-    Copy to save from: 12 bytes per parameter of the host's memory, only where there is room: a run does without it, so
-    it never makes a run too large.
+    Copy to save from: 12 bytes per parameter of the host's memory, or of each process's part where weights are divided,
+    only where there is room: a run does without it, so it never makes a run too large.
     """
     is_divided, passes = work.spread
     if is_divided:
@@ -148,7 +148,8 @@ def memory(work: Work) -> Need:
         free, _ = torch.cuda.mem_get_info()
         return Need(f"GPU memory{each}", sum(parts.values()), int(free), "free", parts, remedy)
     parts["libraries"] = LIBRARY_BYTES
-    available, copy = memory_available() // work.processes, 12 * work.parameters
+    available = memory_available() // work.processes
+    copy = divided.copied(work.parameters, work.processes if is_divided else 1)
     if sum(parts.values()) + ROOM * copy <= available:
         parts["copy to save from"] = copy
     return Need(f"memory{each}", sum(parts.values()), available, "available", parts, remedy)

@@ -10,7 +10,8 @@ fully (sharding.py), each process holds in bytes:
 - in bf16, the copies that products are made of, which the backward pass needs: 2 P;
 - activations and logits of its own passes, as in one process.
 
-While a model is loaded, and while it is scored, every process holds all its weights: 4 P.
+While a model is loaded, and while it is scored, every process holds all its weights: 4 P. To save from, each copies its
+part of weights and moments into the host's memory: 12 P / N.
 """
 
 from __future__ import annotations
@@ -49,6 +50,11 @@ def divided(plan: Plan, model: PreTrainedModel, passes: Passes, processes: int) 
         state["copies in bf16"] = 2 * every
     held = {name: size // processes for name, size in parts.items() if name == "retention"}
     return state | {name: parts[name] for name in ("activations", "logits")} | held
+
+
+def copied(parameters: int, processes: int) -> int:
+    """Bytes of the host's memory that each of the processes saves from, when they divide the weights."""
+    return 12 * parameters // processes
 
 
 def is_fitting(parts: dict[str, int], room: int) -> bool:

@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig
 
 from rewarm.plan import Plan, from_values
 from rewarm.training.activations import Passes, needed
-from rewarm.training.divided import divided, spread
+from rewarm.training.divided import copied, divided, spread
 from rewarm.types import UserError
 
 LLAMA_2_7B = LlamaConfig(
@@ -48,6 +48,7 @@ def test_seven_billion_parameters_on_eight_gpus(model: Any) -> None:
         "copies in bf16": 2 * EVERY,
         **{name: needed(plan_of(), model, passes)[name] for name in ("activations", "logits")},
     }
+    assert copied(EVERY, 8) == 12 * EVERY // 8 < 10.2e9
     more = divided(plan_of(batch_tokens=16 * 16_384), model, passes, 8)
     assert more["gradients"] == 4 * EVERY // 8 + 4 * EVERY  # two passes each: they are sent after the second
     assert sum(parts.values()) < 72e9 < sum(needed(plan_of(), model, passes).values())
