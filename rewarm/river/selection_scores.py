@@ -11,8 +11,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -23,6 +23,8 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
+from rewarm.engines import Engine
+from rewarm.engines.local import Here
 from rewarm.evaluation.document_scores import DocumentScore, DocumentScorer
 from rewarm.hashing import Indices, seed_of, shuffled
 from rewarm.models.load import weights_hash
@@ -95,6 +97,7 @@ class Scoring:
     folder: Path
     task: Task | None = None
     reader: Reader | None = None
+    engine: Engine = field(default_factory=Here)
 
     def run(self, tell: Tell = silent) -> list[Column]:
         """What each of the method's parts measures of every document (D,), in the parts' order.
@@ -145,22 +148,30 @@ class Scoring:
         reads = frozenset[Need]().union(*(method.reads() for method in methods.values()))
         task = self._task_scene(reads) if "task" in reads else None
         learned = {folder: method.learn(task, self._texts()) for folder, method in methods.items()}
+        label, total = f"score {self.text.name}", int(self.text.store.tokens)
+        work = _Measuring({str(folder.resolve()): (method, learned[folder]) for folder, method in methods.items()})
+        for _ in self.engine.map(work, self._parts(missing, reads, lambda at: tell(label, at, total, "tokens"))):
+            pass  # whoever measured a part has written it
+        if self._missing():
+            raise UserError(
+                f"'{self.folder}': the scores that were written are not here. All machines of a cluster must see it "
+                "under the same path, on a file system that they share. Give another folder"
+            )
+        tell(label, total, total, "tokens")
+
+    def _parts(
+        self, missing: Mapping[int, Sequence[Selection]], reads: frozenset[Need], tell: Callable[[int], None]
+    ) -> Iterator[_Part]:
+        """The parts to measure, with what the model says of their documents."""
         reading = _Reading(self.text, self._fields()) if "text" in reads or self._fields() else None
-        store = self.text.store
-        label, total = f"score {self.text.name}", int(store.tokens)
         for number, (first, last) in enumerate(self._bounds()):
             if number not in missing:
                 continue
-            found: dict[Path, list[Column]] = {self._file(method, 0).parent: [] for method in missing[number]}
+            scenes = []
             for start, scene in self._scenes(first, last, reads, reading):
-                tell(label, int(store.offsets[start]), total, "tokens")
-                for folder, columns in found.items():
-                    columns.append(np.asarray(methods[folder].measure(scene, learned[folder]), np.float64))
-            for method in missing[number]:
-                file = self._file(method, number)
-                with replaced(file) as out:
-                    np.save(out, np.concatenate(found[file.parent]))
-        tell(label, total, total, "tokens")
+                tell(int(self.text.store.offsets[start]))
+                scenes.append(scene)
+            yield [str(self._file(method, number).resolve()) for method in missing[number]], scenes
 
     def _fields(self) -> tuple[str, ...]:
         return self.method.fields()
@@ -199,6 +210,25 @@ class Scoring:
         scores = self._scores(text, documents, reads - {"losses"})
         lengths_N = text.store.lengths_of(documents)
         return _scene(rows, lengths_N, [] if scores is None else list(scores), self._fields())
+
+
+_Part = tuple[list[str], list[Scene]]
+"""The files of a part, one for each method that measures it, and its documents."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Measuring:
+    """Methods, by the folders of what they measure, each with what it has learned. It may go to other processes."""
+
+    methods: Mapping[str, tuple[Selection, Any]]
+
+    def __call__(self, part: _Part) -> None:
+        files, scenes = part
+        for file in map(Path, files):
+            method, learned = self.methods[str(file.parent)]
+            columns = [np.asarray(method.measure(scene, learned), np.float64) for scene in scenes]
+            with replaced(file) as out:
+                np.save(out, np.concatenate(columns))
 
 
 class _Reading:
