@@ -149,13 +149,13 @@ preparing.prepare("a", Jsonl(path=str(folder / "a.jsonl")), tokenizer, folder / 
 
 @pytest.mark.parametrize("where", ["local", "ray"])
 def test_a_killed_driver_goes_on_with_the_shards_that_are_there(
-    where: str, tmp_path: Path, tiny_tokenizer_folder: Path, words: Any, write_jsonl: Any, digests: Any,
-    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest,
+    where: str, tmp_path: Path, tiny_tokenizer_folder: Path, words: Any, digests: Any, monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
 ) -> None:  # fmt: skip
     engine = None if where == "local" else request.getfixturevalue("cluster")
     monkeypatch.setattr(preparing, "BLOCK_CHARACTERS", 800)
-    file = write_jsonl(tmp_path / "a.jsonl", [words(seed, 60) for seed in range(60)])
-    corpus, tokenizer = Jsonl(path=str(file)), TextTokenizer(tiny_tokenizer_folder)
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps({"text": words(seed, 60)}) + "\n" for seed in range(60)))
+    corpus, tokenizer = Jsonl(path=str(tmp_path / "a.jsonl")), TextTokenizer(tiny_tokenizer_folder)
     ended = subprocess.run([sys.executable, "-c", DRIVER, tmp_path, tiny_tokenizer_folder, "5"], check=False)
     assert ended.returncode == -signal.SIGKILL
     there = [one.name for one in (tmp_path / "prepared").glob("*.parts/*/*.npz")]
