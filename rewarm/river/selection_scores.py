@@ -30,7 +30,7 @@ from rewarm.hashing import Indices, seed_of, shuffled
 from rewarm.models.load import weights_hash
 from rewarm.river.stale_documents import Text
 from rewarm.selection import Column, Need, Scene, Selection
-from rewarm.storage import replaced
+from rewarm.selection.measuring import Measuring, Part
 from rewarm.tokens.prepare import alone_in
 from rewarm.tokens.tokenizer import TextTokenizer
 from rewarm.types import Document, Tell, UserError, silent
@@ -149,7 +149,7 @@ class Scoring:
         task = self._task_scene(reads) if "task" in reads else None
         learned = {folder: method.learn(task, self._texts()) for folder, method in methods.items()}
         label, total = f"score {self.text.name}", int(self.text.store.tokens)
-        work = _Measuring({str(folder.resolve()): (method, learned[folder]) for folder, method in methods.items()})
+        work = Measuring({str(folder.resolve()): (method, learned[folder]) for folder, method in methods.items()})
         for _ in self.engine.map(work, self._parts(missing, reads, lambda at: tell(label, at, total, "tokens"))):
             pass  # whoever measured a part has written it
         if self._missing():
@@ -161,7 +161,7 @@ class Scoring:
 
     def _parts(
         self, missing: Mapping[int, Sequence[Selection]], reads: frozenset[Need], tell: Callable[[int], None]
-    ) -> Iterator[_Part]:
+    ) -> Iterator[Part]:
         """The parts to measure, with what the model says of their documents."""
         reading = _Reading(self.text, self._fields()) if "text" in reads or self._fields() else None
         for number, (first, last) in enumerate(self._bounds()):
@@ -210,25 +210,6 @@ class Scoring:
         scores = self._scores(text, documents, reads - {"losses"})
         lengths_N = text.store.lengths_of(documents)
         return _scene(rows, lengths_N, [] if scores is None else list(scores), self._fields())
-
-
-_Part = tuple[list[str], list[Scene]]
-"""The files of a part, one for each method that measures it, and its documents."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Measuring:
-    """Methods, by the folders of what they measure, each with what it has learned. It may go to other processes."""
-
-    methods: Mapping[str, tuple[Selection, Any]]
-
-    def __call__(self, part: _Part) -> None:
-        files, scenes = part
-        for file in map(Path, files):
-            method, learned = self.methods[str(file.parent)]
-            columns = [np.asarray(method.measure(scene, learned), np.float64) for scene in scenes]
-            with replaced(file) as out:
-                np.save(out, np.concatenate(columns))
 
 
 class _Reading:
