@@ -21,6 +21,7 @@ LEVELS = (
     ("references", "stream"),
     ("plan",),
     ("corpora",),
+    ("engines",),
     ("difference", "facts", "records", "sketches"),
     ("probes",),
     ("selection",),

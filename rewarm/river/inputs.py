@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from rewarm.corpora import Corpus
 from rewarm.corpora.preferences import PAIRS
+from rewarm.engines import Engine
 from rewarm.evaluation.languages import check_detector
 from rewarm.plan import Plan, Scratch, TrainTokenizer
 from rewarm.probes import Probe
@@ -143,8 +144,8 @@ def check_files(plan: Plan, prepared: Container[str] = (), kept_probes: Containe
         check_detector()
 
 
-def make_inputs(plan: Plan, run: RunDirectory, tell: Tell = silent) -> Inputs:
-    """Tokenises what is not yet tokenised and splits every corpus.
+def make_inputs(plan: Plan, run: RunDirectory, tell: Tell = silent, engine: Engine | None = None) -> Inputs:
+    """Tokenises what is not yet tokenised, on an engine, and splits every corpus.
 
     UserError when something cannot be used, or when a run that has begun would go on with other text: its stages and
     scores so far would not belong to those to come, and none of them would notice.
@@ -159,10 +160,11 @@ def make_inputs(plan: Plan, run: RunDirectory, tell: Tell = silent) -> Inputs:
     inputs = Inputs(plan, make_tokenizer(plan, run, tell), probes=probes, probe_records=records)
     encoders(plan, plan.used_corpora(), inputs.tokenizer)
     for name in plan.used_corpora():
-        inputs.stores[name] = prepare(name, _corpus(plan, name), inputs.tokenizer, run.prepared, plan.bad_rows, tell)
+        corpus = _corpus(plan, name)
+        inputs.stores[name] = prepare(name, corpus, inputs.tokenizer, run.prepared, plan.bad_rows, tell, engine)
     if begun is not None:
         _refuse(run, _changed(inputs, begun))
-    _split(inputs, run.prepared, tell)
+    _split(inputs, run.prepared, tell, engine)
     return inputs
 
 
@@ -258,7 +260,7 @@ def _refuse(run: RunDirectory, changed: list[str]) -> None:
         )
 
 
-def _split(inputs: Inputs, prepared: Path, tell: Tell) -> None:
+def _split(inputs: Inputs, prepared: Path, tell: Tell, engine: Engine | None = None) -> None:
     """Chooses held-out documents; then takes every text that is held out anywhere out of everything trained on."""
     plan = inputs.plan
     masks: dict[str, NDArray[np.bool_]] = {}
@@ -292,5 +294,5 @@ def _split(inputs: Inputs, prepared: Path, tell: Tell) -> None:
             raise UserError(
                 f"corpus '{name}' has nothing left to train on: all {store.documents} documents are watched"
             )
-    cleaning.clean(inputs, prepared, tell)
+    cleaning.clean(inputs, prepared, tell, engine)
     inputs.notes += tiny_text.notes(plan, inputs.trainable_tokens)

@@ -20,6 +20,8 @@ from typing import Any
 import numpy as np
 
 from rewarm.corpora import Corpus
+from rewarm.engines import Engine
+from rewarm.engines.local import Here
 from rewarm.hashing import fraction, seed_of
 from rewarm.models.load import check_vocabulary, load_model, save_tokenizer
 from rewarm.river.sampling import look
@@ -115,21 +117,23 @@ class Select:
             raise UserError(f"'{self.out}' is not from this command: give another --out, or delete it")
         return summary  # type: ignore[no-any-return]
 
-    def run(self, tell: Tell = silent) -> dict[str, Any]:
+    def run(self, tell: Tell = silent, engine: Engine | None = None) -> dict[str, Any]:
         """Selects, or goes on with it; the summary, which is also written. What `tell` raises ends the job for now.
+
+        The engine (None: this machine) tokenises, and measures; what needs the model is done here.
 
         UserError for text, a task or a budget that is of no use; StorageError when the disk is full.
         """
         with held(self.work, "What was scored before"), _tokenizer(self.model) as tokenizer:
             if (summary := self.finished()) is not None:
                 return summary
-            text = self._prepared("pool", self.pool, tokenizer, tell)
+            text = self._prepared("pool", self.pool, tokenizer, tell, engine)
             reader = self._reader(tokenizer)
             task = None
             if self.task is not None and "task" in self.method.reads():
-                held_text = self._prepared("task", self.task, tokenizer, tell)
+                held_text = self._prepared("task", self.task, tokenizer, tell, engine)
                 task = Task.of(held_text, np.arange(held_text.store.documents))
-            scoring = Scoring(text, self.method, self.work / "scores", task, reader)
+            scoring = Scoring(text, self.method, self.work / "scores", task, reader, engine or Here())
             chosen = self._choose(text.store, scoring.run(tell))
             facts = {
                 "job": self.described(), "hashes": _hashes(text.store, task, reader, tokenizer),
@@ -155,8 +159,8 @@ class Select:
         }
         return Chosen(named, judged, choice, chance)
 
-    def _prepared(self, name: str, corpus: Corpus, tokenizer: TextTokenizer, tell: Tell) -> Text:
-        store = prepare(name, corpus, tokenizer, self.work / "prepared", self.bad_rows, tell)
+    def _prepared(self, name: str, corpus: Corpus, tokenizer: TextTokenizer, tell: Tell, engine: Engine | None) -> Text:
+        store = prepare(name, corpus, tokenizer, self.work / "prepared", self.bad_rows, tell, engine)
         return Text(name, store, corpus, tokenizer)
 
     def _reader(self, tokenizer: TextTokenizer) -> Reader | None:

@@ -147,7 +147,7 @@ def test_nothing_is_reported_to_anybody() -> None:
     assert constants.HF_HUB_DISABLE_TELEMETRY
     for name, value in {
         "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_UPDATE_CHECK": "1", "HF_UPDATE_DOWNLOAD_COUNTS": "false",
-        "DISABLE_SAFETENSORS_CONVERSION": "1", "DO_NOT_TRACK": "1",
+        "DISABLE_SAFETENSORS_CONVERSION": "1", "DO_NOT_TRACK": "1", "RAY_USAGE_STATS_ENABLED": "0",
     }.items():  # fmt: skip
         assert os.environ[name] == value
     from transformers.utils import http_user_agent
