@@ -3,10 +3,10 @@
     python benchmarks/full_disk.py [--disk tmpfs|quota|both] [--fills 24] [--each 4] [--seed 0] [--out FILE]
 
 The run of benchmarks/kills.py lies on a small disk: a tmpfs, or a btrfs of 256 MB whose folder has a quota of its own,
-which no look at the free room shows. Another file fills what is left in the middle of a file operation of the run: while
-text is prepared, a step logged, a checkpoint, a model, scores or a report written. The command must end with exit code
-1 (3 where it sees the full disk beforehand), name what is free and what it needs, and leave every checkpoint, model and
-ledger as their digests say. Then room is made, and the same command goes on. In the end weights and scores must be
+which no look at the free room shows. Another file fills what is left in the middle of a file operation of the run:
+while text is prepared, a step logged, a checkpoint, a model, scores or a report written. The command must end with exit
+code 1 (3 where it sees the full disk beforehand), name what is free and what it needs, and leave every checkpoint, model
+and ledger as their digests say. Then room is made, and the same command goes on. In the end weights and scores must be
 those of the undisturbed run, bit for bit.
 
 To mount a disk needs root, or, for the tmpfs, the right to a user namespace; the quota needs mkfs.btrfs. What cannot be

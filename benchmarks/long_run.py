@@ -8,14 +8,13 @@ bytes in the run directory and in TMPDIR. Journals grow by a line as they should
 scores that an unfinished leg keeps to resume from. The first leg warms up. Over the others a line is fitted, with a
 level of its own for each leg and a 95 % interval from whole blocks of samples, so that neighbours that move together do
 not pass for many. The upper end of each slope is held against a limit: eight hours may not cost a tenth of the memory
-there is, and a run of these lengths not one file, handle, thread or process. `--leak` makes the run lose 4 kB, a file or
-a handle at each step that is looked at: the exit code must then be 1.
+there is, and a run of these lengths not one file, handle, thread or process. `--leak` makes the run lose 64 kB, a file
+or a handle at each look: the exit code must then be 1.
 """
 
 from __future__ import annotations
 
 import argparse
-import gc
 import json
 import os
 import tempfile
@@ -64,7 +63,6 @@ class Looks:
         self._lose()
         self.legs.append(label)
         self.steps.append(int(done))
-        gc.collect()
         process = psutil.Process()
         files, size = counted(self.root)
         temporary, _ = counted(self.temporary)
@@ -75,7 +73,7 @@ class Looks:
 
     def _lose(self) -> None:
         if self.leak == "memory":
-            self.lost.append(os.urandom(4096))
+            self.lost.append(os.urandom(65_536))
         elif self.leak == "files":
             tempfile.mkstemp(dir=self.root / "training")
         elif self.leak == "handles":
@@ -128,8 +126,8 @@ def slope(steps: np.ndarray, seen: np.ndarray, legs: list[str]) -> tuple[float, 
 def judged(looks: Looks) -> dict[str, Any]:
     """The slope of each value over the legs after the first, its limit, and whether it holds.
 
-    A limit is a growth per step: of memory and bytes, a tenth of what there is in the steps of eight hours; of the others,
-    one in all the steps that were looked at.
+    A limit is a growth per step: of memory and bytes, a tenth of what there is in the steps of eight hours; of the
+    others, one in all the steps that were looked at.
     """
     warm = [place for place, leg in enumerate(looks.legs) if leg != looks.legs[0] and looks.steps[place] > 20]
     legs = [looks.legs[place] for place in warm]

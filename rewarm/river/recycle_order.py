@@ -11,6 +11,7 @@ from peft import PeftConfig
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
 
 from rewarm.evaluation.tuning import Distil, Tuning
+from rewarm.hub import fetched
 from rewarm.methods import nearest
 from rewarm.models.merging import check_mergeable, vocabulary_rows
 from rewarm.models.recycling import Kind, adapter_config, base_class
@@ -103,6 +104,7 @@ def plan_recycle(order: RecycleOrder, output: Path) -> RecycleWork:
     UserError for options that do not go together, and for models that do not: architecture, shapes, tokens.
     """
     _check_order(order)
+    order = replace(order, **{name: fetched(getattr(order, name)).folder for name in ("old", "tuned", "new")})
     adapter = adapter_config(order.tuned)
     task = read_task(order.task, order.shots, order.tuning.seed) if order.task is not None else None
     kind: Kind = task.kind if task is not None else "answers"

@@ -76,7 +76,9 @@ class Room:
             return ""
         if not self.is_told:
             self.is_told = True
-            self.run.record("note", leg=self.leg, text=f"disk at {self.main.root}: {found}. Make room before it is full")
+            self.run.record(
+                "note", leg=self.leg, text=f"disk at {self.main.root}: {found}. Make room before it is full"
+            )
         return f", DISK SHORT: {found}"
 
 

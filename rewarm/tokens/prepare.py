@@ -116,6 +116,8 @@ def _write(name: str, corpus: Corpus, tokenizer: TextTokenizer, folder: Path, ba
             "bad_examples": bad.examples,
             "left_out": dict(bad.left_out),
         }
+        if (commit := corpus.commit()) is not None:
+            writer.manifest["commit"] = commit
     tell(f"tokenise {name}", writer.tokens, writer.tokens, "tokens")
 
 
