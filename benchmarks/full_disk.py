@@ -4,10 +4,10 @@
 
 The run of benchmarks/kills.py lies on a small disk: a tmpfs, or a btrfs of 256 MB whose folder has a quota of its own,
 which no look at the free room shows. Another file fills what is left in the middle of a file operation of the run:
-while text is prepared, a step logged, a checkpoint, a model, scores or a report written. The command must end with exit
-code 1 (3 where it sees the full disk beforehand), name what is free and what it needs, and leave every checkpoint, model
-and ledger as their digests say. Then room is made, and the same command goes on. In the end weights and scores must be
-those of the undisturbed run, bit for bit.
+while text is prepared, a step logged, a checkpoint, a model, scores or a report written. The command must end with
+exit code 1 (3 where it sees the full disk beforehand), name what is free and what it needs, and leave every
+checkpoint, model and ledger as their digests say. Then room is made, and the same command goes on. In the end weights
+and scores must be those of the undisturbed run, bit for bit.
 
 To mount a disk needs root, or, for the tmpfs, the right to a user namespace; the quota needs mkfs.btrfs. What cannot be
 had is said, and the exit code is 3. It is 1 when a run failed.
@@ -31,6 +31,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from kills import end_of, plan_values, write_texts
 from turns import machine
 
@@ -271,6 +272,7 @@ def main() -> None:
     given = parser.parse_args()
     in_own_namespace()
     os.environ["REWARM_TUNED"] = "off"
+    torch.set_num_threads(1)  # more would wait for each other on a busy machine
     result: dict[str, Any] = {"machine": machine()}
     for name, disk in (("tmpfs", tmpfs), ("quota", quota)):
         if given.disk not in (name, "both"):

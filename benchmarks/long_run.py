@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 import psutil
+import torch
 from kills import plan_values, write_texts
 from turns import machine
 
@@ -141,7 +142,7 @@ def judged(looks: Looks) -> dict[str, Any]:
         limit = float(np.median(seen)) / 10 / long if name in ("memory", "bytes") else 1 / made
         found[name] = {
             "median": float(np.median(seen)), "least": float(seen.min()), "most": float(seen.max()),
-            "per_step": per_step, "interval": [low, high], "limit": limit, "holds": high <= limit,
+            "per_step": per_step, "interval": [low, high], "limit": limit, "holds": bool(high <= limit),
             "in_eight_hours": [low * long, high * long],
         }  # fmt: skip
     return found
@@ -155,6 +156,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     tune()
+    torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as work:
         folder, temporary = Path(work), Path(work) / "tmp"
         temporary.mkdir()
