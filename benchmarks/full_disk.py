@@ -25,6 +25,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -90,6 +91,21 @@ def fill(ballast: Path, spare: int) -> None:
                 while opened.write(bytes(piece)) == piece:
                     pass
     os.truncate(ballast, max(0, ballast.stat().st_size - spare))
+
+
+def make_room(ballast: Path) -> None:
+    """Takes the ballast away, and waits until its room can be used: btrfs counts what was deleted some time later."""
+    for _ in range(600):
+        ballast.unlink(missing_ok=True)
+        os.sync()
+        try:
+            ballast.write_bytes(bytes(8 << 20))
+        except OSError:
+            time.sleep(0.1)
+        else:
+            ballast.unlink()
+            return
+    raise SystemExit(f"there is no room beside {ballast}")
 
 
 def start(plan: Path, hook: Fill, errors: Path) -> tuple[int, str, bool, Counter[str]]:
@@ -209,8 +225,7 @@ class Trial:
                 if code and self.draw.random() < 0.25:
                     code, said, *_ = start(plan, Fill(root, self.ballast), self.work / "errors")
                     self.note("begun again while full", code, said, values)
-                self.ballast.unlink(missing_ok=True)
-                os.sync()
+                make_room(self.ballast)
             if code == 0:
                 return
             if not is_filled:
@@ -243,7 +258,7 @@ def measured(disk: Path, work: Path, given: argparse.Namespace, draw: random.Ran
     wanted = end_of(values)
     while trial.counts["fills"] < given.fills:
         shutil.rmtree(disk / "run")
-        os.sync()
+        make_room(trial.ballast)
         trial.run(values, given.each, operations)
         trial.counts["runs"] += 1
         trial.counts["equal"] += end_of(values) == wanted

@@ -2,7 +2,8 @@
 
     python benchmarks/hostile.py [--only WORD ...] [--out FILE]
 
-Refused: exit code 3 (1 where it shows in training), a sentence and no traceback, and nothing of the attack happened.
+Refused: exit code 3 (1 where it shows in training), a sentence with the words that belong to the input, no traceback,
+and nothing of the attack happened.
 Counted: the run ends well, and its report has exactly as many bad rows and documents as there are. The inputs stand in
 benchmarks/hostile_inputs.py; many more variants of them are attacked in tests/hostile. The exit code is 1 when one was
 neither refused nor counted.
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hostile_inputs import CASES, GOOD, SECRET, Case
+from hostile_inputs import CASES, GOOD, OLD, SECRET, Case
 from turns import machine
 
 from rewarm.cli import call
@@ -74,7 +75,7 @@ def outcome(case: Case, code: int, said: str, folder: Path) -> tuple[str, str]:
     if not case.after(run) or list(folder.rglob("ran")):
         return "FAILED", f"the attack came through (exit code {code}): {said}"
     if case.bad is None:
-        is_sentence = code == case.code and said and "Traceback" not in said
+        is_sentence = code == case.code and case.says in said and "Traceback" not in said
         return ("refused" if is_sentence else "FAILED"), said or f"exit code {code}"
     told = said
     if code == 0:
@@ -110,9 +111,9 @@ def tried(name: str, work: Path, number: int) -> dict[str, Any]:
 
 def prepare(work: Path) -> None:
     """The base, its tokenizer, and good text."""
-    for name in ("good.jsonl", "new.jsonl"):
-        (work / name).write_text(GOOD, encoding="utf-8")
-    train([GOOD] * 3, 400, work / "tokenizer")
+    for name, text in (("good.jsonl", OLD), ("new.jsonl", GOOD)):
+        (work / name).write_text(text, encoding="utf-8")
+    train([GOOD, OLD] * 3, 400, work / "tokenizer")
     tokenizer = TextTokenizer(work / "tokenizer")
     save_model(make_model(CONFIG, tokenizer, 0), work / "tokenizer", work / "base")
 

@@ -18,6 +18,7 @@ import torch
 import zstandard
 from safetensors.torch import load_file, save_file
 
+OLD = "".join(json.dumps({"text": f"line {number} of older text, other words"}) + "\n" for number in range(40))
 GOOD = "".join(json.dumps({"text": f"row {number} of the good text, plain words"}) + "\n" for number in range(40))
 SECRET = "hf_QQsecretQQtoken"
 
@@ -34,10 +35,15 @@ class Touch:
 
 @dataclass(slots=True)
 class Case:
-    """A plan to run: `changes` to its values or, in `text`, the file itself; `bad` rows and `documents` that must be
-    counted of the corpus `new` (None: the plan must be refused), and what must be true afterwards."""
+    """A plan to run: `changes` to its values or, in `text`, the file itself.
+
+    `bad` rows and `documents` must be counted of the corpus `new`; without them the plan must be refused with exit code
+    `code`, in a sentence that `says` so. `again` is an attack on a run that has ended, after which it is to go on, and
+    `after` what must be true in the end.
+    """
 
     changes: dict[str, Any] = field(default_factory=dict)
+    says: str = ""
     text: str | None = None
     bad: int | None = None
     documents: int | None = None
@@ -59,12 +65,12 @@ def counted(name: str, content: bytes, bad: int, documents: int = 40, **options:
     return make
 
 
-def refused(name: str, content: bytes) -> Make:
+def refused(name: str, content: bytes, says: str) -> Make:
     """A corpus of one file that is refused whole."""
 
     def make(folder: Path) -> Case:
         (folder / name).write_bytes(content)
-        return Case({"corpora.new": str(folder / name)})
+        return Case({"corpora.new": str(folder / name)}, says)
 
     return make
 
@@ -75,23 +81,23 @@ def rows(*added: bytes, bad: int | None = None) -> Make:
     return counted("new.jsonl", GOOD.encode() + b"\n".join(added) + b"\n", bad, 40 + len(added) - bad)
 
 
-def plan(text: str) -> Make:
+def plan(text: str, says: str) -> Make:
     """A plan that is refused."""
-    return lambda folder: Case(text=text)
+    return lambda folder: Case(says=says, text=text)
 
 
-def changed(**changes: Any) -> Make:
+def changed(says: str, **changes: Any) -> Make:
     """A plan of which some values are hostile; `a__b` is the key b of a."""
-    return lambda folder: Case({key.replace("__", "."): value for key, value in changes.items()})
+    return lambda folder: Case({key.replace("__", "."): value for key, value in changes.items()}, says)
 
 
-def model(change: Callable[[Path], None], code: int = 3) -> Make:
+def model(change: Callable[[Path], None], says: str, code: int = 3) -> Make:
     """A base that somebody changed; it must make no file `ran`."""
 
     def make(folder: Path) -> Case:
         shutil.copytree(folder.parent / "base", folder / "base")
         change(folder / "base")
-        return Case({"base": str(folder / "base")}, after=lambda run: not (folder / "ran").exists(), code=code)
+        return Case({"base": str(folder / "base")}, says, after=lambda run: not (folder / "ran").exists(), code=code)
 
     return make
 
@@ -142,7 +148,7 @@ def shard(change: Callable[[Path], None]) -> Make:
             change(next(run.glob("prepared/new-*")))
             shutil.rmtree(run / "stage-1-update")
 
-        return Case(again=damage)
+        return Case(says="damaged. Delete the folder", again=damage)
 
     return make
 
@@ -170,10 +176,34 @@ def text_changed(folder: Path) -> Case:
         file.write_text(GOOD.replace("plain", "other"))
         shutil.rmtree(run / "stage-1-update")
 
-    return Case({"corpora.new": str(file)}, again=change)
+    return Case({"corpora.new": str(file)}, "the text is not what", again=change)
 
 
-def archive(kind: str) -> Make:
+def length_changed(folder: Path) -> Case:
+    """A plan that has another sequence length when the run goes on."""
+
+    def change(run: Path) -> None:
+        values = json.loads((folder / "plan.yaml").read_text())
+        (folder / "plan.yaml").write_text(json.dumps(values | {"seq_len": 32}))
+
+    return Case(says="changed: seq_len: 64 -> 32", again=change)
+
+
+def tokenizer_changed(folder: Path) -> Case:
+    """A run whose tokenizer is another one when it goes on."""
+
+    def change(run: Path) -> None:
+        file = run / "tokenizer" / "tokenizer.json"
+        values = json.loads(file.read_text())
+        vocabulary = values["model"]["vocab"]
+        vocabulary["a"], vocabulary["e"] = vocabulary["e"], vocabulary["a"]
+        file.write_text(json.dumps(values))
+        shutil.rmtree(run / "stage-1-update")
+
+    return Case(says="tokenizer", again=change)
+
+
+def archive(kind: str, says: str) -> Make:
     """An archive whose member would be written outside its folder."""
 
     def make(folder: Path) -> Case:
@@ -185,7 +215,7 @@ def archive(kind: str) -> Make:
         else:
             with tarfile.open(file, "w:gz") as packed:
                 packed.add(folder / "member", "../../escaped.jsonl")
-        return Case({"corpora.new": str(file)}, after=lambda run: not list(folder.parent.rglob("escaped*")))
+        return Case({"corpora.new": str(file)}, says, after=lambda run: not list(folder.parent.rglob("escaped*")))
 
     return make
 
@@ -246,54 +276,58 @@ HUGE = json.dumps({"text": "word " * 500_000}).encode()
 TEXT = GOOD.encode()
 
 CASES: dict[str, Make] = {
-    "gzip, cut": lambda folder: counted("new.jsonl.gz", gzip.compress(TEXT * 50, 1)[:-40], 1, 0)(folder),
-    "zstd, cut": lambda folder: counted("new.jsonl.zst", zstandard.compress(TEXT * 50)[:-40], 1, 0)(folder),
+    "gzip, cut": counted("new.jsonl.gz", gzip.compress(TEXT)[:-4], 1),
+    "zstd, cut": counted("new.jsonl.zst", zstandard.compress(TEXT)[:-4], 1, 0),
     "gzip that is none": counted("new.jsonl.gz", b"no gzip" * 99, 1, 0),
     "a document of 2.5 MB where 1 MB is allowed": counted("new.jsonl", TEXT + HUGE + b"\n", 1, max_row_bytes="1M"),
     "empty documents": rows(b'{"text": ""}', b'{"text": "  \\n "}'),
-    "a binary file": refused("new.jsonl", BINARY),
+    "a binary file": refused("new.jsonl", BINARY, "2 of 2 rows (100 %) cannot be used"),
     "binary rows among good ones": counted("new.jsonl", TEXT + BINARY.replace(b"\n", b"") + b"\n", 1),
     "mixed line ends": counted("new.jsonl", TEXT.replace(b"\n", b"\r\n", 20) + b"\r\n\n\r\n", 0),
     "lone surrogates": rows(b'{"text": "a \\ud800 b"}'),
     "bytes that are no UTF-8": rows(b'{"text": "a \xff\xfe b"}', b'{"text": "a \xed\xa0\x80 b"}'),
     "NUL in text": rows(b'{"text": "a \\u0000 b"}', bad=1),
     "a byte order mark": counted("new.jsonl", b"\xef\xbb\xbf" + TEXT, 0),
-    "UTF-16": refused("new.jsonl", GOOD.encode("utf-16")),
+    "UTF-16": refused("new.jsonl", GOOD.encode("utf-16"), "41 of 41 rows (100 %) cannot be used"),
     "broken JSON": rows(b"{", b'{"text": "a"', b"nothing", b'{"text": "a"} {}'),
     "JSON that nests without end": rows(b"[" * 200_000),
     "rows of another type": rows(
         b'{"text": 3}', b'{"text": null}', b'{"text": ["a"]}', b"[]", b'"a"', b'{"body": "a"}'
     ),
-    "a corpus of no bytes": refused("new.jsonl", b""),
-    "a corpus of bad rows only": refused("new.jsonl", b"{\n" * 50),
-    "a zip that leaves its folder": archive("zip"),
-    "a tar that leaves its folder": archive("tar.gz"),
+    "a corpus of no bytes": refused("new.jsonl", b"", "is empty: 0 rows"),
+    "a corpus of bad rows only": refused("new.jsonl", b"{\n" * 50, "50 of 50 rows (100 %) cannot be used"),
+    "a zip that leaves its folder": archive("zip", ".zip files are not read"),
+    "a tar that leaves its folder": archive("tar.gz", "binary file"),
     "a link to a file elsewhere, text": link,
     "a link to a folder elsewhere, code": code_link,
     "script in text and file name": script,
-    "YAML: aliases that expand": plan(LIST_BOMB),
-    "YAML: a call of Python": plan("base: !!python/object/apply:os.system ['touch ran']\n"),
-    "YAML: holds itself": plan("base: &a {from: *a}\n"),
-    "YAML: 10 MB": plan("a: '" + "x" * 10_000_000 + "'"),
-    "YAML: nests without end": plan("a: " + "[" * 5000),
-    "YAML: a key twice": plan("base: a\nbase: b\n"),
-    "a key that is no key": changed(bace="x"),
-    "values of another type": changed(seq_len=[1], stages=3),
-    "two stages of one name": lambda folder: Case({"stages.1": "same"}),
-    "a stage named ../../x": changed(stages__0__name="../../x"),
-    "a corpus named ../x": lambda folder: Case({"corpora": {"../x": "new.jsonl"}}),
-    "a file that is not there": changed(corpora__new="nowhere.jsonl"),
-    "weights in a pickle": model(pickled),
-    "a model with code of its own": model(with_code),
-    "a tokenizer of another model": model(other_tokenizer),
-    "weights that are no numbers (NaN)": model(weights(lambda value: value * float("nan")), code=1),
-    "weights of 8 bits": model(weights(lambda value: (value * 9).to(torch.int8))),
-    "weights, cut": model(cut),
-    "an index that names files outside": model(escaping_index),
+    "YAML: aliases that expand": plan(LIST_BOMB, "aliases stand for more than 100,000 values"),
+    "YAML: a call of Python": plan(
+        "base: !!python/object/apply:os.system ['touch ran']\n", "could not determine a constructor"
+    ),
+    "YAML: holds itself": plan("base: &a {from: *a}\n", "holds itself by an alias"),
+    "YAML: 10 MB": plan("a: '" + "x" * 10_000_000 + "'", "more than 1,000,000 bytes"),
+    "YAML: nests without end": plan("a: " + "[" * 5000, "too deep in each other"),
+    "YAML: a key twice": plan("base: a\nbase: b\n", "key 'base' is given twice"),
+    "a key that is no key": changed("bace: unknown key", bace="x"),
+    "values of another type": changed("seq_len: Input should be a valid integer", seq_len=[1], stages=3),
+    "two stages of one name": lambda folder: Case({"stages.1": "same"}, "is used twice"),
+    "a stage named ../../x": changed("a name is made of letters", stages__0__name="../../x"),
+    "a corpus named ../x": lambda folder: Case({"corpora": {"../x": "new.jsonl"}}, "a name is made of letters"),
+    "a file that is not there": changed("path 'nowhere.jsonl' does not exist", corpora__new="nowhere.jsonl"),
+    "weights in a pickle": model(pickled, "never pickles"),
+    "a model with code of its own": model(with_code, "contains custom code"),
+    "a tokenizer of another model": model(other_tokenizer, "tokenizer mismatch"),
+    "weights that are no numbers (NaN)": model(weights(lambda value: value * float("nan")), "not finite", code=1),
+    "weights of 8 bits": model(weights(lambda value: (value * 9).to(torch.int8)), "no type to train from"),
+    "weights, cut": model(cut, "is damaged"),
+    "an index that names files outside": model(escaping_index, "lacks other.safetensors"),
     "a shard, cut": shard(cut_shard),
     "a shard of another type": shard(wide_shard),
     "a manifest of another type": shard(typed_shard),
     "a file changed under a run": text_changed,
+    "another sequence length when a run goes on": length_changed,
+    "another tokenizer when a run goes on": tokenizer_changed,
     "secrets in the environment": secrets,
 }
 """Name -> how it is made in an empty folder."""

@@ -167,7 +167,8 @@ class RunDirectory:
         What the operating system says of a full disk becomes a StorageError, whichever file it was about; it says what
         is free and what the rest of the run needs.
         """
-        self.root.mkdir(parents=True, exist_ok=True)
+        with full_disk_told(self.root, "Nothing was begun, and what was there"):
+            self.root.mkdir(parents=True, exist_ok=True)
         with (self.root / ".lock").open("a+") as file:
             if not _locks(file):
                 raise UserError(f"another rewarm process runs in '{self.root}': wait for it or stop it")
