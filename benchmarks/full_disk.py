@@ -262,6 +262,8 @@ def measured(disk: Path, work: Path, given: argparse.Namespace, draw: random.Ran
         trial.run(values, given.each, operations)
         trial.counts["runs"] += 1
         trial.counts["equal"] += end_of(values) == wanted
+        if given.out is not None:  # what was found stays, should this be ended
+            given.out.with_suffix(f".{disk.parent.name}.part").write_text(json.dumps(trial.counts))
         print({name: value for name, value in trial.counts.items() if name != "messages"}, file=sys.stderr, flush=True)
     return trial.counts
 

@@ -104,7 +104,8 @@ def plan_recycle(order: RecycleOrder, output: Path) -> RecycleWork:
     UserError for options that do not go together, and for models that do not: architecture, shapes, tokens.
     """
     _check_order(order)
-    order = replace(order, **{name: fetched(getattr(order, name)).folder for name in ("old", "tuned", "new")})
+    old, tuned, new = (fetched(place).folder for place in (order.old, order.tuned, order.new))
+    order = replace(order, old=old, tuned=tuned, new=new)
     adapter = adapter_config(order.tuned)
     task = read_task(order.task, order.shots, order.tuning.seed) if order.task is not None else None
     kind: Kind = task.kind if task is not None else "answers"
