@@ -318,7 +318,9 @@ CASES: dict[str, Make] = {
     "weights in a pickle": model(pickled, "never pickles"),
     "a model with code of its own": model(with_code, "contains custom code"),
     "a tokenizer of another model": model(other_tokenizer, "tokenizer mismatch"),
-    "weights that are no numbers (NaN)": model(weights(lambda value: value * float("nan")), "not finite", code=1),
+    "weights that are no numbers (NaN)": model(
+        weights(lambda value: value * float("nan")), "the update was not made", code=1
+    ),
     "weights of 8 bits": model(weights(lambda value: (value * 9).to(torch.int8)), "no type to train from"),
     "weights, cut": model(cut, "is damaged"),
     "an index that names files outside": model(escaping_index, "lacks other.safetensors"),
