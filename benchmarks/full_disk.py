@@ -90,7 +90,8 @@ def fill(ballast: Path, spare: int) -> None:
             with contextlib.suppress(OSError):
                 while opened.write(bytes(piece)) == piece:
                     pass
-    os.truncate(ballast, max(0, ballast.stat().st_size - spare))
+    with contextlib.suppress(OSError):  # a full btrfs may refuse even that; then nothing is left
+        os.truncate(ballast, max(0, ballast.stat().st_size - spare))
 
 
 def make_room(ballast: Path) -> None:
@@ -160,7 +161,7 @@ def tmpfs(work: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def quota(work: Path) -> Iterator[Path]:
-    """A folder of a btrfs in a file, which may hold 24 MiB."""
+    """A btrfs in a file; each run has a folder of its own there, which may hold 24 MiB."""
     if shutil.which("mkfs.btrfs") is None:
         raise SystemExit("a quota needs mkfs.btrfs (package btrfs-progs)")
     image = work / "image"
@@ -169,9 +170,14 @@ def quota(work: Path) -> Iterator[Path]:
     done("mkfs.btrfs", "--quiet", "--mixed", str(image))
     with mounted(work / "btrfs", ["-o", "loop", str(image)]) as folder:
         done("btrfs", "quota", "enable", str(folder))
-        done("btrfs", "subvolume", "create", str(folder / "own"))
-        done("btrfs", "qgroup", "limit", "24M", str(folder / "own"))
-        yield folder / "own"
+        yield folder
+
+
+def limited(folder: Path) -> Path:
+    """A folder on a btrfs that may hold 24 MiB: what was reserved in an earlier one before it was full stays taken."""
+    done("btrfs", "subvolume", "create", str(folder))
+    done("btrfs", "qgroup", "limit", "24M", str(folder))
+    return folder
 
 
 @contextlib.contextmanager
@@ -203,6 +209,11 @@ class Trial:
             "fills": 0, "stopped_cleanly": 0, "seen_beforehand": 0, "went_on": 0, "runs": 0, "equal": 0,
             "by_kind": Counter(), "messages": {}, "failures": [],
         }  # fmt: skip
+
+    def move(self, disk: Path) -> None:
+        """Goes on in another folder, when there is room in it."""
+        self.disk, self.ballast = disk, disk / "ballast"
+        make_room(self.ballast)
 
     def plan(self, values: dict[str, Any]) -> Path:
         """The plan in a file."""
@@ -247,23 +258,27 @@ class Trial:
             counts["seen_beforehand" if code == 3 else "stopped_cleanly"] += 1
 
 
-def measured(disk: Path, work: Path, given: argparse.Namespace, draw: random.Random) -> dict[str, Any]:
+def measured(disk: Path, work: Path, given: argparse.Namespace, has_quota: bool) -> dict[str, Any]:
     """Undisturbed once on the disk, then disturbed until it has had so many fills."""
-    trial = Trial(disk, work, draw)
-    values = plan_values(work, disk / "run")
-    count = Fill(str(disk / "run"), trial.ballast)
-    code, said, _, operations = start(trial.plan(values), count, work / "errors")
+
+    def place(number: int) -> Path:
+        return limited(disk / f"own-{number}") if has_quota else disk
+
+    trial = Trial(place(0), work, random.Random(given.seed))
+    values = plan_values(work, trial.disk / "run")
+    code, said, _, operations = start(trial.plan(values), Fill(str(trial.disk / "run"), trial.ballast), work / "errors")
     if code:
         raise SystemExit(f"the undisturbed run failed: {said}")
     wanted = end_of(values)
     while trial.counts["fills"] < given.fills:
-        shutil.rmtree(disk / "run")
-        make_room(trial.ballast)
+        shutil.rmtree(trial.disk / "run")
+        trial.move(place(trial.counts["runs"] + 1))
+        values = plan_values(work, trial.disk / "run")
         trial.run(values, given.each, operations)
         trial.counts["runs"] += 1
         trial.counts["equal"] += end_of(values) == wanted
         if given.out is not None:  # what was found stays, should this be ended
-            given.out.with_suffix(f".{disk.parent.name}.part").write_text(json.dumps(trial.counts))
+            given.out.with_suffix(f".{disk.name}.part").write_text(json.dumps(trial.counts))
         print({name: value for name, value in trial.counts.items() if name != "messages"}, file=sys.stderr, flush=True)
     return trial.counts
 
@@ -296,7 +311,7 @@ def main() -> None:
             continue
         with tempfile.TemporaryDirectory() as folder, disk(Path(folder)) as small:
             write_texts(Path(folder))
-            result[name] = measured(small, Path(folder), given, random.Random(given.seed))
+            result[name] = measured(small, Path(folder), given, name == "quota")
     text = json.dumps(result, indent=1)
     if given.out is not None:
         given.out.write_text(text + "\n", encoding="utf-8")

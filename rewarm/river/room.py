@@ -89,11 +89,12 @@ def told(main: RunDirectory, error: StorageError) -> StorageError:
     except (OSError, ValueError, LookupError):  # the disk is full, and what it holds may be anything
         found = None
     words = (
-        f"{size(free_at(main.root))} are free; what the run needs is what `rewarm check` says of its plan"
+        f"what `rewarm check` says of the plan is needed, and {size(free_at(main.root))} are free"
         if found is None
         else str(found)
     )
-    return StorageError(f"{error}. At '{main.root}' {words}")
+    quota = ", of which your quota may leave less" if "quota" in str(error) else ""
+    return StorageError(f"{error}. At '{main.root}' {words}{quota}")
 
 
 def _bytes(folder: Path) -> int:

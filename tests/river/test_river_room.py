@@ -69,7 +69,9 @@ def test_before_the_base_is_measured_nothing_is_known(tmp_path: Path) -> None:
     assert room.rest(RunDirectory(tmp_path)) is None
     told = str(room.told(RunDirectory(tmp_path), StorageError("full")))
     assert told.startswith(f"full. At '{tmp_path}' ")
-    assert "are free; what the run needs is what `rewarm check` says" in told
+    assert "what `rewarm check` says of the plan is needed, and " in told
+    full = StorageError("'a' was not written (Disk quota exceeded)")
+    assert str(room.told(RunDirectory(tmp_path), full)).endswith(" are free, of which your quota may leave less")
 
 
 def test_a_disk_too_small_for_the_rest_is_told_once(scratch_plan: ScratchPlan, free: dict[str, int]) -> None:
