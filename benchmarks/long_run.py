@@ -59,7 +59,7 @@ class Looks:
 
     def tell(self, label: str, done: float, total: float | None, unit: str) -> None:
         """The run's progress: looks at each logged step."""
-        if not label.startswith("train "):
+        if not label.startswith("train ") or total is None:  # a tokenizer is trained without a total
             return
         self._lose()
         self.legs.append(label)
@@ -76,7 +76,7 @@ class Looks:
         if self.leak == "memory":
             self.lost.append(os.urandom(65_536))
         elif self.leak == "files":
-            tempfile.mkstemp(dir=self.root / "training")
+            os.close(tempfile.mkstemp(dir=self.root)[0])
         elif self.leak == "handles":
             self.lost.append(open(os.devnull))  # noqa: SIM115
 
