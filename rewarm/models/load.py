@@ -227,7 +227,7 @@ def save_model(
     except (OSError, SafetensorError) as error:
         needed = sum(parameter.nbytes for parameter in model.parameters())
         raise StorageError(
-            f"could not save the model, of about {size(needed)}, to '{folder}': {error}. Everything saved before is "
+            f"could not save the model to '{folder}' (about {size(needed)}): {error}. Everything saved before is "
             "whole: make room and run the same command again"
         ) from error
     finally:

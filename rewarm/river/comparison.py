@@ -95,8 +95,7 @@ def compare(
     """
     hooks, root = hooks or Hooks(), output or default_output(plan)
     check(plan, arms, seeds)
-    directory = RunDirectory(root)
-    with directory.locked():
+    with (directory := RunDirectory(root)).locked():
         directory.claim(plan)
         plan = pinned(plan, directory)  # once for all runs: between two of them a name may become another model
         base = _shared_base(plan, directory, hooks)
