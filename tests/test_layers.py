@@ -15,7 +15,7 @@ PACKAGE = Path(rewarm.__file__).parent
 # One level a line. What stands on one level does not import each other.
 LEVELS = (
     ("types",),
-    ("quantities", "storage", "hashing", "sandbox", "plan_file"),
+    ("quantities", "storage", "hashing", "sandbox", "plan_file", "hub"),
     ("methods",),
     ("stages", "kinds", "languages"),
     ("references", "stream"),

@@ -17,6 +17,7 @@ from rewarm.river.legs import LegPlan
 from rewarm.river.sampling import CorpusForecast
 from rewarm.training import activations, divided
 from rewarm.training.memory import memory_available
+from rewarm.training.room import existing
 from rewarm.training.saving import ROOM
 from rewarm.training.world import current
 from rewarm.types import UserError
@@ -109,7 +110,7 @@ def disk(work: Work) -> list[Need]:
         written[name], there = max(0, count - there), max(0, there - count)
     tokens = {"tokens": sum(corpus.store_bytes for corpus in work.corpora)}
     remedy = "Make room, lower save_total_limit, leave out controls, or put output_dir elsewhere"
-    root, prepared = _existing(run.root), _existing(run.prepared)
+    root, prepared = existing(run.root), existing(run.prepared)
     if root.stat().st_dev == prepared.stat().st_dev:
         return [_disk_need(root, tokens | written, remedy)]
     return [_disk_need(root, written, remedy), _disk_need(prepared, tokens, "Put prepared_dir elsewhere")]
@@ -117,13 +118,6 @@ def disk(work: Work) -> list[Need]:
 
 def _disk_need(folder: Path, parts: dict[str, int], remedy: str) -> Need:
     return Need(f"disk at {folder}", sum(parts.values()), shutil.disk_usage(folder).free, "free", parts, remedy)
-
-
-def _existing(path: Path) -> Path:
-    path = path.absolute()
-    while not path.exists():
-        path = path.parent
-    return path
 
 
 def _bytes_in(folder: Path, without: Path) -> int:

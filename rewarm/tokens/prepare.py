@@ -161,6 +161,8 @@ def _write(name: str, corpus: Corpus, encoded: _Encoded, folder: Path, bad_limit
             "bad_examples": bad.examples,
             "left_out": dict(bad.left_out),
         }
+        if (commit := corpus.commit()) is not None:
+            writer.manifest["commit"] = commit
     tell(f"tokenise {name}", writer.tokens, writer.tokens, "tokens")
 
 

@@ -284,12 +284,17 @@ def prune(folder: Path, keep: int, newest: int) -> None:
     `newest` was written a moment ago, so one good checkpoint always stays. Any beyond it were damaged: the leg passed
     them over when it resumed, and keeping them could push out good ones.
     """
-    for leftover in folder.glob("partial-checkpoint-*"):
-        shutil.rmtree(leftover, ignore_errors=True)
+    clear_partials(folder)
     steps = steps_saved(folder)
     kept = [step for step in steps if step <= newest][-max(1, keep) :]
     for step in set(steps) - set(kept):
         shutil.rmtree(folder / f"checkpoint-{step}", ignore_errors=True)
+
+
+def clear_partials(folder: Path) -> None:
+    """Deletes half-written remains of saves that a killed process had begun; never while one is being written."""
+    for leftover in folder.glob("partial-checkpoint-*"):
+        shutil.rmtree(leftover, ignore_errors=True)
 
 
 def clear(folder: Path) -> None:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from rewarm.quantities import size
-from rewarm.training import checkpoint
+from rewarm.training import checkpoint, room
 from rewarm.training.checkpoint import State
 from rewarm.training.journal import Journal
 from rewarm.training.memory import memory_available
@@ -61,9 +61,13 @@ class Saver:
         """Begins to save the (live) state after `step` steps, with the losses not yet in the journal and the
         fingerprint of the batch to come.
 
-        Comes back when the state is copied, or, where memory is too short for a copy, when it is on disk.
+        Comes back when the state is copied, or, where memory is too short for a copy, when it is on disk. StorageError,
+        before anything is written, when the disk has no room for it.
         """
         self.wait()
+        checkpoint.clear_partials(self.folder)
+        tensors = (tensor for file in state.values() for tensor in file.values())
+        room.check(self.folder, f"the checkpoint at step {step}", tensors)
         if not self._fits(state):
             self._write(step, state, pending, following, None)
             return
