@@ -85,6 +85,9 @@ def train(
     step, pending = spread.restore(newest, optimizer, keepers, guard) if newest is not None else (0, [])
     journal = spread.journal(leg.folder / "journal.jsonl", step)
     objective, meter = _objective(model, leg, step, outcome.notes, spread), Meter(leg, journal, tell, pending)
+    if not spread.is_alone:
+        keepers.join(spread)
+        objective.join(spread.sum)
     model.train()
     saver = spread.saver(leg.folder, leg.key, leg.save_total_limit, journal, outcome.notes)
     start, coming = step, _coming(leg, step, newest, outcome)

@@ -68,6 +68,10 @@ class Shards(Replicas):
         """This process's parts, for an optimizer."""
         return iter(self.own.items())
 
+    def trained(self) -> dict[str, nn.Parameter]:
+        """This process's parts."""
+        return self.own
+
     def cut(self, name: str, whole: Tensor) -> Tensor:
         """This process's part of a tensor as large as the parameter `name`, on the model's device."""
         first, last = self._range(name)

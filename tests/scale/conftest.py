@@ -48,7 +48,7 @@ def together() -> Together:
         ]
         for process in started:
             process.start()
-        found = [heard.recv() if heard.poll(60) else None for heard, _ in pipes]
+        found = [heard.recv() if heard.poll(240) else None for heard, _ in pipes]
         for process in started:
             process.join(30)
             process.kill()
