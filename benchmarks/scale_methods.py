@@ -23,7 +23,7 @@ RETENTION: dict[str, dict[str, Any]] = {
     "distillation, labels: new": {"labels": "new", "on": "all"},
     "distillation, top_k: 16": {"top_k": 16, "on": "all"},
     "distillation, swap": {"swap": True, "on": "all"},
-    "ema": {},
+    "ema": {"horizon": 4},
     "ewc": {"rows": 4},
     "freeze": {},
     "l2-sp": {},

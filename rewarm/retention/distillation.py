@@ -144,6 +144,9 @@ class Distilling(Keeper):
 
     def gradients(self, step: int) -> None:
         """Adds up what all processes have asked in a step."""
+        self._add_up()
+
+    def _add_up(self) -> None:
         self._sums += self._step if self.together is None else self.together.sum(self._step)
         self._step.zero_()
 
@@ -157,6 +160,7 @@ class Distilling(Keeper):
 
     def readings(self) -> dict[str, float]:
         """`kl`: T^2 KL in nats per taught token, `cached`: the share of rows found on disk; since the last reading."""
+        self._add_up()
         nats, tokens, hits, rows = self._sums.tolist()
         self._sums.zero_()
         found = {"kl": nats / tokens} if tokens else {}
