@@ -85,9 +85,7 @@ def train(
     step, pending = spread.restore(newest, optimizer, keepers, guard) if newest is not None else (0, [])
     journal = spread.journal(leg.folder / "journal.jsonl", step)
     objective, meter = _objective(model, leg, step, outcome.notes, spread), Meter(leg, journal, tell, pending)
-    if not spread.is_alone:
-        keepers.join(spread)
-        objective.join(spread.sum)
+    _join(objective, keepers, spread)
     model.train()
     saver = spread.saver(leg.folder, leg.key, leg.save_total_limit, journal, outcome.notes)
     start, coming = step, _coming(leg, step, newest, outcome)
@@ -133,6 +131,13 @@ def _objective(model: PreTrainedModel, leg: Leg, step: int, notes: list[str], sp
     if step < rows.steps and compiling.pays(leg.compile, model, tokens, rows.seq_len, leg.precision):
         compiling.try_compiling(objective, rows.batches(0)[0], leg.precision, leg.compile, notes)
     return objective
+
+
+def _join(objective: Loss, keepers: Keepers, spread: Replicas) -> None:
+    """Tells them of the other processes, if there are any."""
+    if not spread.is_alone:
+        keepers.join(spread)
+        objective.join(spread.sum)
 
 
 @contextmanager
