@@ -54,7 +54,7 @@ class Scene:
 
 
 class Together(Protocol):
-    """The processes that make each step together, several of them, as a method sees them."""
+    """The processes that make each step together, as a method sees them."""
 
     @property
     def size(self) -> int:
