@@ -86,7 +86,6 @@ def train(
     step, pending = spread.restore(newest, optimizer, keepers, guard) if newest is not None else (0, [])
     journal = spread.journal(leg.folder / "journal.jsonl", step)
     objective, meter = _objective(model, leg, step, outcome.notes, spread), Meter(leg, journal, tell, pending)
-    model.train()
     saver = spread.saver(leg.folder, leg.key, leg.save_total_limit, journal, outcome.notes)
     start, coming = step, _coming(leg, step, newest, outcome)
 
@@ -132,6 +131,7 @@ def _objective(model: PreTrainedModel, leg: Leg, step: int, notes: list[str], sp
     tokens = rows.steps * rows.step_tokens
     if step < rows.steps and compiling.pays(leg.compile, model, tokens, rows.seq_len, leg.precision):
         compiling.try_compiling(objective, rows.batches(0)[0], leg.precision, leg.compile, notes)
+    model.train()
     return objective
 
 
