@@ -56,6 +56,11 @@ class Shards(Replicas):
             # The loss is divided by the targets of all processes: its gradients are to be added, not averaged.
             part.set_gradient_divide_factor(1.0)
             part.set_force_sum_reduction_for_comms(True)  # gloo knows no other
+        # By default a process prefetches what it computed before, and looks at a model that not all look at count, too:
+        # then one waits for a layer that others never send. The first layer's is the root, which is there already.
+        made: list[Any] = list(layers)
+        for part, before in zip([*made, model], [model, *made], strict=True):
+            part.set_modules_to_backward_prefetch([before])
         # Passes that begin below the head go through the root's hooks, too.
         root: Any = model
         root.read_body = MethodType(_read_body, model)
@@ -70,6 +75,10 @@ class Shards(Replicas):
     def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         """This process's parts, for an optimizer."""
         return iter(self.own.items())
+
+    def trained(self) -> dict[str, nn.Parameter]:
+        """This process's parts."""
+        return self.own
 
     def cut(self, name: str, whole: Tensor) -> Tensor:
         """This process's part of a tensor as large as the parameter `name`, on the model's device."""

@@ -54,6 +54,20 @@ def test_seven_billion_parameters_on_eight_gpus(model: Any) -> None:
     assert sum(parts.values()) < 72e9 < sum(needed(plan_of(), model, passes).values())
 
 
+def test_what_retention_holds_is_divided_but_for_a_teacher(model: Any) -> None:
+    stage = {
+        "name": "new",
+        "data": "new",
+        "tokens": "1M",
+        "learning_rate": 1e-5,
+        "replay": {"from": "old", "share": 0.1},
+    }
+    corpora = {name: {"path": "text"} for name in ("new", "old")}
+    for retention, held in ((["ewc"], 8 * EVERY // 8), (["ewc", "distillation"], 8 * EVERY // 8 + 4 * EVERY)):
+        plan = plan_of(corpora=corpora, stages=[stage | {"retention": retention}])
+        assert divided(plan, model, Passes(16_384, True), 8)["retention"] == held
+
+
 def test_weights_are_divided_where_they_do_not_fit_whole(model: Any) -> None:
     open_plan = plan_of(micro_batch_tokens=None)
     assert spread(open_plan, model, 1 << 40, 8)[0] is False
