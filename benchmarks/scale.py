@@ -6,8 +6,8 @@ A small Llama in fp32 learns the same rows with rewarm's loop in 1, 2 and 4 proc
 weights in each (`none`) and in parts (`full`, FSDP2). `2 full -> 4 full -> 1 -> 2 none` is stopped after each quarter
 of the steps: checkpoints in parts, which 4 processes and one read. A step has six rows in passes of one row, which four
 processes cannot divide evenly. `weights` is the largest difference of any weight from that of one process, `losses` of
-the loss of any step, in nats per token. Times are no claim: on shared CPUs more processes make no step faster. `--methods`
-compares every retention method and adapter instead (scale_methods.py).
+the loss of any step, in nats per token. Times are no claim: on shared CPUs more processes make no step faster.
+`--methods` compares every retention method and adapter instead (scale_methods.py).
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ import logging
 import os
 import platform
 import signal
+import socket
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -25,6 +26,8 @@ from rewarm.engines.local import Here, ahead
 from rewarm.types import UserError
 
 RETRIES = 3
+ANSWER_SECONDS = 10.0
+"""How long a cluster's address may take to answer."""
 _PACKAGES = ("numpy", "tokenizers", "rensa", "orjson", "mwparserfromhell")
 """What decides about the bytes of a result, besides rewarm and Python."""
 _HELD: dict[str, Any] = {}
@@ -58,8 +61,9 @@ class Cluster(Engine):
             own = {"num_cpus": self.workers, "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
         before = signal.getsignal(signal.SIGTERM)
         try:
+            look_for(address)
             ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **own)
-        except (ConnectionError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             raise UserError(
                 f"--address {address}: no cluster was reached ({error}). Start one with: ray start --head "
                 "--disable-usage-stats, or leave the address out"
@@ -114,6 +118,13 @@ class Cluster(Engine):
                 f"shard {number}, counted from 0: its worker was lost {RETRIES + 1} times "
                 f"({type(error).__name__}). Is memory short there, or the machine gone? {KEPT}"
             ) from None
+
+
+def look_for(address: str) -> None:
+    """OSError, soon, when nobody answers at `HOST:PORT` or `ray://HOST:PORT`: Ray itself would try for minutes."""
+    host, separator, port = address.removeprefix("ray://").rpartition(":")
+    if separator and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_SECONDS).close()
 
 
 def versions() -> dict[str, str]:

@@ -61,7 +61,8 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """So many bytes of something are needed and so many are there. `parts` add up to `needed`."""
+    """So many bytes of something are needed and so many are there. `parts` add up to `needed`, of which `preparing`
+    are needed before anything is trained."""
 
     what: str
     needed: int
@@ -69,6 +70,7 @@ class Need:
     word: str
     parts: dict[str, int]
     remedy: str
+    preparing: int = 0
 
     def fault(self) -> str | None:
         """What is missing and what to do about it; None when there is enough."""
@@ -94,9 +96,10 @@ def refuse(needs: Sequence[Need]) -> None:
 def disk(work: Work) -> list[Need]:
     """Disk that the run has yet to fill, for each file system it writes to.
 
-    Tokens: those of corpora that are not prepared. Models: 4 bytes per parameter for each leg. Checkpoints: 12 bytes
-    per parameter (weights and two moments) for each one kept and one being written; a leg that hands its optimizer
-    state on keeps its own. What the run's folder holds already is taken off.
+    Tokens: those of corpora that are not prepared. Shards: while a corpus is prepared its tokens lie there twice; they
+    go before anything is trained, so only what they take beyond the rest is counted. Models: 4 bytes per parameter for
+    each leg. Checkpoints: 12 bytes per parameter (weights and two moments) for each one kept and one being written; a
+    leg that hands its optimizer state on keeps its own. What the run's folder holds already is taken off.
     """
     plan, run, parameters = work.plan, work.run, work.parameters
     legs = [(leg, found) for _, found in work.planned for leg in found]
@@ -109,15 +112,20 @@ def disk(work: Work) -> list[Need]:
     for name, count in written.items():
         written[name], there = max(0, count - there), max(0, there - count)
     tokens = {"tokens": sum(corpus.store_bytes for corpus in work.corpora)}
+    shards = max((corpus.store_bytes for corpus in work.corpora), default=0)
     remedy = "Make room, lower save_total_limit, leave out controls, or put output_dir elsewhere"
     root, prepared = existing(run.root), existing(run.prepared)
     if root.stat().st_dev == prepared.stat().st_dev:
-        return [_disk_need(root, tokens | written, remedy)]
-    return [_disk_need(root, written, remedy), _disk_need(prepared, tokens, "Put prepared_dir elsewhere")]
+        parts = tokens | {"shards": max(0, shards - sum(written.values()))} | written
+        return [_disk_need(root, parts, remedy, tokens["tokens"] + shards)]
+    tokens["shards"] = shards
+    elsewhere = _disk_need(prepared, tokens, "Put prepared_dir elsewhere", sum(tokens.values()))
+    return [_disk_need(root, written, remedy), elsewhere]
 
 
-def _disk_need(folder: Path, parts: dict[str, int], remedy: str) -> Need:
-    return Need(f"disk at {folder}", sum(parts.values()), shutil.disk_usage(folder).free, "free", parts, remedy)
+def _disk_need(folder: Path, parts: dict[str, int], remedy: str, preparing: int = 0) -> Need:
+    free = shutil.disk_usage(folder).free
+    return Need(f"disk at {folder}", sum(parts.values()), free, "free", parts, remedy, preparing)
 
 
 def _bytes_in(folder: Path, without: Path) -> int:

@@ -84,8 +84,8 @@ class Forecast:
         costs.refuse(self.needs)
 
     def refuse_preparing(self) -> None:
-        """UserError when the disk cannot hold the tokens, which is all that preparing needs."""
-        costs.refuse([dataclasses.replace(need, needed=need.parts.get("tokens", 0)) for need in self.needs])
+        """UserError when the disk cannot hold what preparing needs."""
+        costs.refuse([dataclasses.replace(need, needed=need.preparing) for need in self.needs])
 
 
 def forecast(plan: Plan, timed: bool = False, added: bool = False) -> Forecast:

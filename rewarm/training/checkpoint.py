@@ -22,6 +22,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from rewarm.storage import sync_folder
 from rewarm.training import parts
 from rewarm.training.guard import Guard
 from rewarm.training.keepers import Keepers
@@ -138,15 +139,6 @@ def _digest_of(values: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
-def sync_folder(folder: Path) -> None:
-    """Flushes the names of a folder's files to disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def random_state() -> dict[str, Tensor]:
     """The state of the random numbers of this process, by device."""
     states = {"cpu": torch.get_rng_state()}
@@ -216,10 +208,8 @@ def restore(
 
 
 def tensors(folder: Path, kind: str, wanted: parts.Wanted = lambda name, shape: None) -> dict[str, Tensor]:
-    """The tensors of a kind (`weights`, `optimizer`...), of each the wanted rows, whatever processes wrote them.
-
-    None where the checkpoint holds nothing of the kind.
-    """
+    """The tensors of a kind (`weights`, `optimizer`...), of each the wanted rows, whatever processes wrote them; none
+    where it holds none of the kind."""
     files = sorted(name for name in _marked(folder)["sha256"] if parts.kind_of(name) == kind)
     return parts.read([folder / name for name in files], wanted)
 

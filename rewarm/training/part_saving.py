@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rewarm.storage import sync_folder
 from rewarm.training import checkpoint, parts
 from rewarm.training.checkpoint import State
 from rewarm.training.saving import Saver
@@ -47,10 +48,6 @@ class PartSaver(Saver):
     def save(self, step: int, state: State, pending: list[float], following: str | None = None) -> None:
         """Begins to save the (live) state; see `Saver.save`."""
         self.wait()
-        failure = self._begun(step) if self.world.is_first else ""
-        failure = self.world.agreed(lambda: failure)
-        if failure:
-            raise StorageError(failure)
         self._round = self.world.exchange()
         super().save(step, state, pending, following)
 
@@ -63,9 +60,17 @@ class PartSaver(Saver):
         # All write from copies or none does: they are in the same step when they hear how the write went.
         return not self.world.any(not super()._fits(state))
 
-    def _begun(self, step: int) -> str:
+    def _begin(self, step: int, needed: int) -> None:
+        # What all need together: they write to one disk.
+        every = round(self.world.total_of(needed))
+        failure = self.world.agreed(lambda: self._begun(step, every))
+        if failure:
+            raise StorageError(failure)
+
+    def _begun(self, step: int, needed: int) -> str:
         """Makes the folder to write to; what was wrong with that, if anything."""
         try:
+            super()._begin(step, needed)
             with checkpoint.explained(self.folder, step):
                 checkpoint.begin(self.folder, step)
         except StorageError as error:
@@ -106,7 +111,7 @@ class PartSaver(Saver):
                     if held:
                         name = parts.name_of(kind, self.world.rank, self.world.size)
                         digests[name] = parts.save(partial / name, held, {one: rows[one] or 0 for one in held})
-                checkpoint.sync_folder(partial)
+                sync_folder(partial)
         except (OSError, RuntimeError, ValueError, MemoryError) as error:  # the others wait for word
             return {"failure": str(error) or type(error).__name__}
         return {"sha256": digests}

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
 from pathlib import Path
-
-from torch import Tensor
 
 from rewarm.quantities import size
 from rewarm.types import StorageError
 
 SPARE = 65_536
-"""Bytes beyond the tensors: headers, markers, folders."""
+"""Bytes beyond the tensors of a checkpoint: headers, markers, folders."""
 
 
 def existing(path: Path) -> Path:
@@ -28,9 +25,9 @@ def free_at(path: Path) -> int:
     return shutil.disk_usage(existing(path)).free
 
 
-def check(folder: Path, what: str, tensors: Iterable[Tensor]) -> None:
-    """StorageError, with the room that is needed and that there is, when tensors will not fit into a folder."""
-    needed, free = SPARE + sum(tensor.nbytes for tensor in tensors), free_at(folder)
+def check(folder: Path, what: str, needed: int) -> None:
+    """StorageError, with the room that is needed and that there is, when so many bytes will not fit into a folder."""
+    needed, free = SPARE + needed, free_at(folder)
     if needed > free:
         raise StorageError(
             f"No space left for {what}: it needs {size(needed)}, and {size(free)} are free at '{folder}'. Nothing of "

@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from rewarm.cli.engine import chosen
 from rewarm.corpora.chat import Chat
 from rewarm.corpora.jsonl import Jsonl
 from rewarm.engines import Engine
+from rewarm.engines import cluster as cluster_engine
 from rewarm.engines.local import Processes
 from rewarm.engines.parts import Parts, digest
 from rewarm.tokens import prepare as preparing
@@ -184,6 +186,18 @@ def test_an_engine_that_is_not_there_is_refused() -> None:
 def test_without_ray_the_extra_is_named() -> None:
     with pytest.raises(UserError, match=r"pip install 'rewarm\[cluster\]'"), chosen("ray", None):
         pass
+
+
+def test_an_address_where_nobody_answers_is_told_at_once() -> None:
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        port = held.getsockname()[1]  # taken, and nobody listens
+        for address in (f"127.0.0.1:{port}", f"ray://127.0.0.1:{port}"):
+            with pytest.raises(OSError, match="refused"):
+                cluster_engine.look_for(address)
+        held.listen()
+        cluster_engine.look_for(f"127.0.0.1:{port}")
+    cluster_engine.look_for("auto")
 
 
 @with_ray
