@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import stat
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -129,8 +132,15 @@ def _disk_need(folder: Path, parts: dict[str, int], remedy: str, preparing: int 
 
 
 def _bytes_in(folder: Path, without: Path) -> int:
-    files = (file for file in folder.rglob("*") if not file.is_relative_to(without))
-    return sum(file.stat().st_size for file in files if file.is_file() and not file.is_symlink())
+    """Bytes of what lies in a folder, also while another process writes and deletes there."""
+    total = 0
+    for parent, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if Path(parent, name) != without]
+        for name in names:
+            with suppress(FileNotFoundError):
+                found = Path(parent, name).lstat()
+                total += found.st_size if stat.S_ISREG(found.st_mode) else 0
+    return total
 
 
 def memory(work: Work) -> Need:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -98,4 +99,10 @@ def told(main: RunDirectory, error: StorageError) -> StorageError:
 
 
 def _bytes(folder: Path) -> int:
-    return sum(file.stat().st_size for file in folder.iterdir() if file.is_file()) if folder.is_dir() else 0
+    """Bytes of a folder's files; what is deleted meanwhile, by the thread that saves, counts as nothing."""
+    total = 0
+    with suppress(FileNotFoundError, NotADirectoryError):
+        for file in folder.iterdir():
+            with suppress(FileNotFoundError):
+                total += file.stat().st_size if file.is_file() else 0
+    return total
