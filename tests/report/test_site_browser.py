@@ -27,8 +27,9 @@ from rewarm.report.site_pages import Pages
 
 CHROMIUM = os.environ.get("REWARM_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 OPTIONS = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--remote-debugging-pipe", "--window-size=1180,900",
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+    "--disable-background-networking", "--disable-component-update", "--window-size=1180,900",
+    "--remote-debugging-pipe",
 ]  # fmt: skip
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None, reason="no chromium on PATH and none named by REWARM_CHROMIUM; the pages are also read as text"
