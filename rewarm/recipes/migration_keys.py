@@ -22,8 +22,8 @@ _OFF = "of something that only other keys turn on"
 _BOTH_IDLE: Mapping[str, str] = {
     "logging_steps logging_strategy logging_dir logging_first_step report_to run_name use_wandb disable_tqdm log_level "
     "include_num_input_tokens_seen include_tokens_per_second": _LOGGING,
-    "dataloader_num_workers dataloader_pin_memory dataloader_prefetch_factor dataloader_drop_last remove_unused_columns "
-    "streaming dataloader_persistent_workers group_by_length": _LOADING,
+    "dataloader_num_workers dataloader_pin_memory dataloader_prefetch_factor dataloader_drop_last "
+    "remove_unused_columns streaming dataloader_persistent_workers group_by_length": _LOADING,
     "resume_from_checkpoint save_only_model save_strategy save_safetensors overwrite_output_dir": _RESUMING,
     "ddp_timeout ddp_find_unused_parameters ddp_bucket_cap_mb ddp_broadcast_buffers local_rank device_map "
     "low_cpu_mem_usage accelerator_config": _SHARDS,
@@ -60,21 +60,23 @@ _LLAMA_IDLE: Mapping[str, str] = {
 }  # fmt: skip
 _AXOLOTL_IDLE: Mapping[str, str] = {
     "wandb_project wandb_entity wandb_watch wandb_name wandb_log_model wandb_mode wandb_run_id use_mlflow "
-    "mlflow_tracking_uri mlflow_experiment_name mlflow_run_name use_comet comet_project_name comet_workspace comet_mode "
-    "use_tensorboard include_tkps profiler_steps profiler_steps_start trackio_project_name trackio_run_name "
+    "mlflow_tracking_uri mlflow_experiment_name mlflow_run_name use_comet comet_project_name comet_workspace "
+    "comet_mode use_tensorboard include_tkps profiler_steps profiler_steps_start trackio_project_name trackio_run_name "
     "trackio_space_id eval_table_size eval_max_new_tokens debug strict": _LOGGING,
-    "dataset_prepared_path dataset_processes dataset_num_proc dataset_keep_in_memory dataset_shard_num dataset_shard_idx "
-    "num_dataset_shards_to_save push_dataset_to_hub hf_use_auth_token skip_prepare_dataset shuffle_merged_datasets "
-    "shuffle_before_merging_datasets streaming_multipack_buffer_size pretrain_multipack_buffer_size "
+    "dataset_prepared_path dataset_processes dataset_num_proc dataset_keep_in_memory dataset_shard_num "
+    "dataset_shard_idx num_dataset_shards_to_save push_dataset_to_hub hf_use_auth_token "
+    "skip_prepare_dataset shuffle_merged_datasets shuffle_before_merging_datasets "
+    "streaming_multipack_buffer_size pretrain_multipack_buffer_size "
     "sample_packing_group_size sample_packing_bin_size sample_packing_sequentially sample_packing_eff_est "
     "pad_to_sequence_len pad_to_multiple_of eval_sample_packing multipack_real_batches total_num_tokens "
     "tokenizer_use_fast tokenizer_legacy tokenizer_save_jinja_files": _LOADING,
     "auto_resume_from_checkpoints save_first_step saves_per_epoch": _RESUMING,
-    "flash_attention sdp_attention xformers_attention flex_attention eager_attention sage_attention attn_implementation "
-    "flash_attn_cross_entropy flash_attn_rms_norm flash_attn_fuse_mlp lora_mlp_kernel lora_qkv_kernel lora_o_kernel "
+    "flash_attention sdp_attention xformers_attention flex_attention eager_attention sage_attention "
+    "attn_implementation flash_attn_cross_entropy flash_attn_rms_norm flash_attn_fuse_mlp "
+    "lora_mlp_kernel lora_qkv_kernel lora_o_kernel "
     "lora_embedding_kernel chunked_cross_entropy cut_cross_entropy liger_rope liger_rms_norm liger_glu_activation "
-    "liger_layer_norm liger_fused_linear_cross_entropy activation_offloading layer_offloading gc_steps gc_collect_steps "
-    "use_kernels tiled_mlp": _SPEED,
+    "liger_layer_norm liger_fused_linear_cross_entropy activation_offloading layer_offloading gc_steps "
+    "gc_collect_steps use_kernels tiled_mlp": _SPEED,
     "fsdp_version fsdp_final_state_dict_type max_memory gpu_memory_limit lora_on_cpu ddp device world_size": _SHARDS,
     "model_type tokenizer_type processor_type is_llama_derived_model is_mistral_derived_model is_falcon_derived_model "
     "is_qwen_derived_model": "read off the base's own configuration",
@@ -107,8 +109,8 @@ _LLAMA_DIFFERS: Mapping[str, str] = {
 _AXOLOTL_DIFFERS: Mapping[str, str] = {
     "peft_use_dora peft_init_lora_weights lora_modules_to_save lora_target_parameters peft_layers_to_transform "
     "lora_rank_pattern lora_alpha_pattern relora relora_prune_ratio unfrozen_parameters lr_quadratic_warmup "
-    "cosine_constant_lr_ratio optim_args optim_target_modules curriculum_sampling use_pose max_prompt_len min_sample_len "
-    "excess_length_strategy reinit_weights noisy_embedding_alpha default_system_message eot_tokens "
+    "cosine_constant_lr_ratio optim_args optim_target_modules curriculum_sampling use_pose max_prompt_len "
+    "min_sample_len excess_length_strategy reinit_weights noisy_embedding_alpha default_system_message eot_tokens "
     "chat_template_jinja roles_to_train train_on_eos dpo_use_weighting dpo_norm_loss rpo_alpha "
     "jagged_restart_steps use_eaft diffusion eval_sequence_len max_packed_sequence_len": _NO_COUNTERPART,
     "load_in_8bit load_in_4bit gptq": _QUANTISED,

@@ -132,7 +132,9 @@ def _schedule(given: Given, names: Names, peak: float, steps: int | None) -> dic
     if word == "cosine_with_min_lr":
         floor = float(extra.get("min_lr_rate") or float(extra.get("min_lr") or 0) / peak)
     elif word != "cosine":
-        given.differ(names.schedule, f"'{word}' has no counterpart: the plan has a cosine to 0; rewarm methods schedules")
+        given.differ(
+            names.schedule, f"'{word}' has no counterpart: the plan has a cosine to 0; rewarm methods schedules"
+        )
     return {"type": "cosine", **warmup, "floor": floor or 0.0}
 
 

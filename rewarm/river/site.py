@@ -22,8 +22,9 @@ from rewarm.report import page
 from rewarm.report.result import Result
 from rewarm.report.site_pages import Pages
 from rewarm.report.site_parts import RunFacts, Site
+from rewarm.river.site_find import Found, find
 from rewarm.river.site_pairs import arranged, summary
-from rewarm.river.site_read import UNREADABLE, Found, Limits, broken, find, read_run
+from rewarm.river.site_read import UNREADABLE, Limits, broken, read_run
 from rewarm.storage import held, stored
 from rewarm.types import StorageError, Tell, UserError, silent
 

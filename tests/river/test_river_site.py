@@ -19,8 +19,9 @@ from rewarm.river import site as building
 from rewarm.river.ledger import Ledger
 from rewarm.river.outcome import row
 from rewarm.river.site import build, planned
+from rewarm.river.site_find import find, slugs
 from rewarm.river.site_pairs import arranged
-from rewarm.river.site_read import Limits, find, read_run, slugs
+from rewarm.river.site_read import Limits, read_run
 from rewarm.types import StorageError, UserError
 
 DOCUMENTS = 40
