@@ -252,3 +252,11 @@ def test_lora_and_text_that_would_leave_its_comment(folder: Path) -> None:
         "type": "lora", "r": 4, "alpha": 8.0, "targets": ["q_proj", "v_proj"], "embeddings": True,
     }  # fmt: skip
     assert plan(made)["base"] == "org/model"
+
+
+def test_the_documentation_names_every_key() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "migration.md").read_text(encoding="utf-8")
+    parts = dict(zip(("", *TAKEN), text.split("\n## "), strict=True))
+    for program, taken in TAKEN.items():
+        keys = taken | IDLE[program].keys() | DIFFERS[program].keys()
+        assert {key for key in keys if f"`{key}`" not in parts[program]} == set()
