@@ -31,7 +31,7 @@ from rewarm.river.site_read import Limits
 from rewarm.types import silent
 
 HERE = Path(__file__).parent
-WIDTH = 1180
+WIDTH = 1360
 COLOURS = 96
 MOST_BYTES = 150_000
 
@@ -119,7 +119,7 @@ def draw(folder: Path) -> None:
     made = build([folder / "runs"], site, Limits(max_forget=0.05, min_gain=0.05)).site
     shoot(site / "index.html", HERE / "site-index.png", 980)
     shoot(site / made.comparisons[0].page, HERE / "site-compare.png", 1180)
-    shoot(site / made.histories[0].page, HERE / "site-history.png", 1120)
+    shoot(site / max(made.histories, key=lambda one: len(one.moments)).page, HERE / "site-history.png", 1120)
 
 
 if __name__ == "__main__":

@@ -63,7 +63,11 @@ class Pages:
     def comparisons(self) -> str:
         """The list of comparisons, and the runs that are in none."""
         items = [
-            (one.page, one.base or one.slug, (one.slug, len(one.runs), len(one.columns), one.reference.name))
+            (
+                one.page,
+                _base(one.reference) or one.slug,
+                (one.slug, len(one.runs), len(one.columns), one.reference.name),
+            )
             for one in self.site.comparisons
         ]
         return self._made(

@@ -144,8 +144,8 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Runs of one base. Differences are against `reference`, the oldest finished run, by slug and column; `apart` names
-    what of a run cannot be compared, and why."""
+    """Runs of one base. Differences are against `reference`, by slug and column: the oldest of the finished runs that share
+    most texts with others. `apart` names what of a run cannot be compared, and why."""
 
     slug: str
     base: str

@@ -57,7 +57,13 @@ def arranged(runs: Sequence[RunFacts], limits: str, tell: Tell = silent) -> Site
 
 def _comparison(weights: str, group: list[RunFacts]) -> Comparison | None:
     """The runs of one base; None where no text is watched by two of them."""
-    reference = min(group, key=lambda run: (run.state != "finished", run.created, run.slug))
+    seen = Counter(one.key for run in group for one in run.watched)
+
+    def rank(run: RunFacts) -> tuple[bool, int, str, str]:
+        shared = sum(seen[one.key] > 1 for one in run.watched)
+        return run.state != "finished", -shared, run.created, run.slug
+
+    reference = min(group, key=rank)
     ordered = [reference, *(run for run in group if run is not reference)]
     apart: list[tuple[RunFacts, str, str]] = []
     fits = {run.slug: _fitting(run, reference, apart) for run in ordered}
