@@ -144,7 +144,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Runs of one base. Differences are against `reference`, by slug and column: the oldest of the finished runs that share
+    """Runs of one base. Differences are against `reference`, by slug and column: the oldest finished run that shares
     most texts with others. `apart` names what of a run cannot be compared, and why."""
 
     slug: str
