@@ -64,8 +64,9 @@ def _save(file: Path, text: str) -> None:
         raise StorageError(f"'{file}' was not written ({error.strerror}); free some space and run it again") from error
 
 
-def html(result: Result) -> str:
-    """The page as text. Everything from outside is escaped; only the drawings of `figures` go in as they are."""
+def html(result: Result, home: str = "") -> str:
+    """The page as text; `home` is the page that lists it among others. Everything from outside is escaped; only the
+    drawings of `figures` go in as they are."""
     environment = Environment(
         loader=PackageLoader("rewarm", "report"),
         autoescape=True,
@@ -79,6 +80,7 @@ def html(result: Result) -> str:
     )  # fmt: skip
     return environment.get_template("report.html.j2").render(
         result=result,
+        home=home,
         title=wording.title(result),
         final=result.final(),
         verdict=_unbroken(wording.verdict_sentence(result)),

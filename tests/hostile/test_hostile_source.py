@@ -126,7 +126,9 @@ def test_pages_escape_what_is_put_into_them() -> None:
     for file in templates:
         text = file.read_text(encoding="utf-8")
         assert "autoescape false" not in text
-        assert "<script" not in text
+        # The index of a site has one script, our own, which the page's policy names by its digest.
+        own = "<script>{{ script }}</script>" if file.name == "site_index.html.j2" else ""
+        assert "<script" not in (text.replace(own, "", 1) if own else text)
 
 
 def test_no_archive_is_unpacked() -> None:
