@@ -90,8 +90,8 @@ def design(tokens: int, most_pilots: int, sweeps: bool) -> Design:
     if most_pilots < fewest:
         finding = f", and {len(SWEEP)} to find the peaks of a base that does not say its own" if sweeps else ""
         raise UserError(
-            f"--max-pilots {most_pilots}: at least {fewest} are needed: {len(_L9)} for three peaks, shares and lengths, "
-            f"one long one{finding}"
+            f"--max-pilots {most_pilots}: at least {fewest} are needed: {len(_L9)} for three peaks, shares and "
+            f"lengths, one long one{finding}"
         )
     repeats = most_pilots > fewest
     short = (1 - LONG_SHARE) * tokens

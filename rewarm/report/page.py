@@ -17,6 +17,7 @@ from rewarm.report import (
     fact_figures,
     facts,
     figures,
+    foretold,
     languages,
     layers,
     meanings,
@@ -104,6 +105,7 @@ def html(result: Result) -> str:
         **_suites(result),
         **_vocabulary(result),
         **_languages(result),
+        **_forecast(result),
         months=_drawn(months.panel(result)),
         month_means=months.summary(result.months) if result.months is not None else [],
         plan=yaml.safe_dump(result.plan, sort_keys=False, allow_unicode=True, width=100),
@@ -254,6 +256,17 @@ def _languages(result: Result) -> dict[str, Any]:
     if held is None:
         return {"languages": []}
     return {"languages": languages.parts(held), "languages_about": languages.about(held)}
+
+
+def _forecast(result: Result) -> dict[str, Any]:
+    """What the section on the forecast of `rewarm plan` is filled with."""
+    held = result.forecast
+    return {
+        "forecast_lines": foretold.lines(held) if held is not None else [],
+        "forecast_said": foretold.sentences(held) if held is not None else [],
+        "forecast_heads": foretold.HEADS,
+        "forecast_meaning": foretold.MEANING,
+    }
 
 
 def _by_run(result: Result) -> list[tuple[str, list[ShareOf]]]:

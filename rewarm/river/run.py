@@ -9,6 +9,7 @@ from typing import Any
 
 from rewarm.models.load import weights_hash
 from rewarm.plan import Plan, Scratch
+from rewarm.report.foretold import held_against
 from rewarm.report.page import write
 from rewarm.report.result import Result
 from rewarm.river import beside, stale
@@ -247,4 +248,4 @@ def _result(
         **{name: base[name] for name in ("parameters", "flops_per_token")},
         **{name: machine[name] for name in ("machine", "matmul_rate")},
     }
-    return collect(plan, directory, inputs, planned, controls, facts)
+    return held_against(collect(plan, directory, inputs, planned, controls, facts))
