@@ -14,7 +14,7 @@ import numpy as np
 
 from rewarm.planner import Floats, Law, Role, Settings
 
-STEPS = 60
+STEPS = 40
 SMALLEST_NOISE = 0.01
 """Of the scale: no law is believed to fit better than this."""
 
@@ -47,7 +47,7 @@ class Fitted:
         for _ in range(count):
             made = plain + noise * generator.standard_normal(len(plain))
             pulled = self.theta_K + spreads * generator.standard_normal(len(centres))
-            theta = _minimised(self.law, self.role, seen, made, noise, (self.theta_K, pulled), 12)
+            theta = _minimised(self.law, self.role, seen, made, noise, (self.theta_K, pulled), 6)
             found.append(self.law.change(self.role, theta, at))
         return self.scale * np.array(found)
 
@@ -124,4 +124,5 @@ def _jacobian(
         moved = theta_K.copy()
         moved[place] += size
         columns.append((residuals(moved) - now) / size)
-    return np.nan_to_num(np.array(columns).T)
+    found: Floats = np.nan_to_num(np.array(columns).T)
+    return found

@@ -81,7 +81,7 @@ def _run(plan: Plan, point: Point, work: Path, hooks: Hooks, word: str) -> Pilot
     def tell(label: str, done: float, total: float | None, unit: str) -> None:
         hooks.tell(f"{word}: {label}", done, total, unit)
 
-    result = finished(own) or run(own, Hooks(tell, hooks.stop), command="rewarm plan")
+    result = finished(own) or run(own, Hooks(tell, hooks.stop), command="rewarm plan", pages=False)
     directory = RunDirectory.of(own)
     for leg in directory.finished():
         shutil.rmtree(directory.model(leg), ignore_errors=True)

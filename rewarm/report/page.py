@@ -36,15 +36,17 @@ from rewarm.types import StorageError
 SHARE_TOLERANCE = 0.005
 
 
-def write(result: Result, directory: Path) -> Path:
+def write(result: Result, directory: Path, pages: bool = True) -> Path:
     """Writes report.json, report.md and report.html into `directory` and returns the path of the page.
 
-    Each file appears whole or not at all, the page last. StorageError when the disk refuses.
+    Without `pages`, report.json alone. Each file appears whole or not at all, the page last. StorageError when the disk
+    refuses.
     """
     page = directory / "report.html"
     _save(directory / "report.json", result.model_dump_json(indent=2) + "\n")
-    _save(directory / "report.md", markdown(result))
-    _save(page, html(result))
+    if pages:
+        _save(directory / "report.md", markdown(result))
+        _save(page, html(result))
     return page
 
 

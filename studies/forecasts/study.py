@@ -41,8 +41,10 @@ CORPORA = {
     "biology": "domains/biology_openstax.jsonl.zst",
 }
 LIMITS = (0.01, 0.03, 0.1)
-CHARACTERS = 4000
-"""Of a document; the rest of a longer one is not used."""
+CHARACTERS, READ_BY_THE_BASE = 1000, 4000
+"""Of a document, and of a book that the base is trained on; the rest of a longer one is not used."""
+SCORED = 12_000
+"""Tokens of each part of each watched corpus."""
 CONFIG = {
     "model_type": "llama", "hidden_size": 64, "intermediate_size": 176, "num_hidden_layers": 2,
     "num_attention_heads": 2, "num_key_value_heads": 2, "max_position_embeddings": 256, "tie_word_embeddings": True,
@@ -51,33 +53,34 @@ CONFIG = {
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """Bytes of each corpus, tokens of the base's training and of an update."""
+    """Bytes of the books for the base, and of each corpus; tokens of the base's training and of an update."""
 
+    books: int
     text: int
     base: int
     update: int
 
 
-LONG, SMALL = Sizes(1_600_000, 700_000, 120_000), Sizes(300_000, 40_000, 24_000)
+LONG, SMALL = Sizes(1_600_000, 500_000, 700_000, 60_000), Sizes(300_000, 200_000, 40_000, 24_000)
 
 
-def texts(source: Path) -> Iterator[dict[str, str]]:
+def texts(source: Path, characters: int) -> Iterator[dict[str, str]]:
     """The documents of a file, cut to their beginnings."""
     with source.open("rb") as packed, zstandard.ZstdDecompressor().stream_reader(packed) as plain:
         for line in io.TextIOWrapper(plain, encoding="utf-8"):
             row = json.loads(line)
-            yield {"id": row["id"], "text": row["text"][:CHARACTERS]}
+            yield {"id": row["id"], "text": row["text"][:characters]}
 
 
-def write_text(data: Path, folder: Path, size: int) -> dict[str, Path]:
+def write_text(data: Path, folder: Path, size: int, names: list[str], characters: int) -> dict[str, Path]:
     """A file of about so many bytes of each corpus, made once; short documents are left out."""
     found = {}
-    for name, source in CORPORA.items():
+    for name in names:
         found[name] = file = folder / f"{name}.jsonl"
         if file.is_file():
             continue
         lines, total = [], 0
-        for row in texts(data / source):
+        for row in texts(data / CORPORA[name], characters):
             if len(row["text"]) >= 400:
                 lines.append(json.dumps(row) + "\n")
                 total += len(row["text"])
@@ -115,7 +118,7 @@ def trial(number: int, seed: int, text: dict[str, Path], base: Path, output: Pat
     limit = LIMITS[number // 3 % 3]
     folder = output / f"trial-{number}-{new}-{seed}"
     values = yaml.safe_load(first_plan(str(base), [str(text[new])], [str(text["books"])], str(folder / "run")))
-    values |= {"seed": 1000 * seed, "eval_tokens": 20_000, "precision": "fp32", "compile": False}
+    values |= {"seed": 1000 * seed, "eval_tokens": SCORED, "precision": "fp32", "compile": False}
     wanted = asked(values, Limits(limit, budget=tokens, smallest=0), folder / "plan.yaml", folder / "pilots")
     found = plan_update(wanted)
     result = done(_to_run(found), "studies/forecasts/study.py")
@@ -154,8 +157,9 @@ def main() -> None:
     parser.add_argument("--results", type=Path, help="[default: OUTPUT/results.json]")
     given = parser.parse_args()
     sizes, trials = (SMALL, 1) if given.small else (LONG, given.trials)
-    text = write_text(given.data, given.output / "text", sizes.text)
-    books = base_plan(text["books"], given.output / "base", sizes.base)
+    whole = write_text(given.data, given.output / "text", sizes.books, ["books"], READ_BY_THE_BASE)
+    text = write_text(given.data, given.output / "short", sizes.text, list(CORPORA), CHARACTERS)
+    books = base_plan(whole["books"], given.output / "base", sizes.base)
     done(books, "studies/forecasts/study.py")
     base, results = given.output / "base" / "stage-1-books", []
     file = given.results or given.output / "results.json"
