@@ -29,10 +29,12 @@ class Expected(Options):
 
 class Foretold(Options):
     """What a whole run was expected to do. `confidence` is that of every interval; `seconds` is the expected time of
-    training; `pilots` says where the runs lie that it was learned from."""
+    training; `pilots` says where the runs lie that it was learned from. `stage` is the last stage it speaks of: one
+    that is added later changes nothing about it; None: the last of all."""
 
     changes: Annotated[dict[Name, Expected], Field(min_length=1)]
     confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
     seconds: Annotated[float, Field(ge=0)] | None = None
     max_forget: Annotated[float, Field(ge=0)] | None = None
     pilots: str = ""
+    stage: Name | None = None

@@ -145,7 +145,7 @@ def _conclude(found: Planned, run: Any) -> None:
         found.refusal = found.refusal.with_adapter(tried_adapter, asked, found.corpora)
         return
     seconds = _seconds(found.pilots, solved.tokens)
-    found.expected = foretold(found.corpora, solved, asked.max_forget, seconds, str(asked.work))
+    found.expected = foretold(asked, found.corpora, solved, seconds)
     found.plan = chosen_plan(asked.plan, solved, found.expected)
     found.text = text_of(found.plan, reasons(found))
 

@@ -11,6 +11,7 @@ import yaml
 
 from rewarm.expected import Expected, Foretold
 from rewarm.plan import Plan, from_values
+from rewarm.planner.asked import Asked
 from rewarm.planner.judging import Corpus
 from rewarm.planner.pilots import at_settings
 from rewarm.planner.solving import Solved
@@ -22,16 +23,17 @@ _KEPT = (
 )  # fmt: skip
 
 
-def foretold(
-    corpora: Sequence[Corpus], solved: Solved, max_forget: float, seconds: float | None, pilots: str
-) -> Foretold:
+def foretold(asked: Asked, corpora: Sequence[Corpus], solved: Solved, seconds: float | None) -> Foretold:
     """What the plan is expected to do, for the run to be held against."""
     changes = {}
     for one in corpora:
         found = solved.forecasts[one.name]
         low, point, high = (float(bound[0]) for bound in (found.low_G, found.point_G, found.high_G))
         changes[one.name] = Expected(point=point, low=low, high=high, law=one.best.name)
-    return Foretold(changes=changes, seconds=seconds, max_forget=max_forget, pilots=pilots)
+    last = asked.plan.stages[-1].name
+    return Foretold(
+        changes=changes, seconds=seconds, max_forget=asked.max_forget, pilots=str(asked.work), stage=last
+    )  # fmt: skip
 
 
 def chosen_plan(plan: Plan, solved: Solved, expected: Foretold) -> Plan:

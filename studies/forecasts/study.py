@@ -141,7 +141,7 @@ def _to_run(found: Planned) -> Plan:
     if found.plan is not None:
         return found.plan
     assert found.solved is not None  # no corpus of this study is too small, and no pilot diverges
-    expected = foretold(found.corpora, found.solved, found.asked.max_forget, None, str(found.asked.work))
+    expected = foretold(found.asked, found.corpora, found.solved, None)
     return chosen_plan(found.asked.plan, found.solved, expected)
 
 
