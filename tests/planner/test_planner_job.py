@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 
-from rewarm.plan import Plan, from_values, load
+from rewarm.plan import Plan, load
 from rewarm.planner import job, pilots
 from rewarm.planner.asked import Asked, Limits, asked
 from rewarm.planner.design import Point
@@ -223,26 +222,3 @@ def test_pilots_without_a_finite_loss_are_told_and_left_out(ask: Ask, monkeypatc
     found = job.plan_update(ask(max_forget=0.03))
     assert found.left_out == [f"{one}: its loss is no number" for one in found.left_out[0].split(":")[:1]]
     assert len(found.pilots) == found.asked.design.pilots - 1
-
-
-def test_the_demo_base_is_planned_and_run_from_end_to_end(tmp_path: Path, words: Any, write_jsonl: Any) -> None:
-    """Real pilots and the planned run itself, as short as they may be: the forecast comes back in the report."""
-    from rewarm.recipes.demo import BASE
-
-    for place, name in enumerate(("old", "new")):
-        write_jsonl(tmp_path / f"{name}.jsonl", [words(1000 * place + number, 12) for number in range(400)])
-    values = {
-        "base": str(BASE), "output_dir": str(tmp_path / "run"), "seq_len": 32, "batch_tokens": 32, "eval_tokens": 500,
-        "corpora": {name: {"path": str(tmp_path / f"{name}.jsonl"), "holdout": "10%"} for name in ("old", "new")},
-        "stages": [{"name": "new", "data": "new", "tokens": 16_500, "max_epochs": 20, "learning_rate": 1e-3,
-                    "replay": {"from": "old", "share": "5%"}}],
-        "watch": ["old", "new"], "precision": "fp32",
-    }  # fmt: skip
-    limits = Limits(9.0, pilot_tokens=14_800, max_pilots=14, smallest=0)
-    found = job.plan_update(asked(values, limits, tmp_path / "plan.yaml", tmp_path / "pilots"))
-    assert found.plan is not None
-    assert [one.point.why for one in found.pilots].count("sweep") == 4
-    result = run(from_values(yaml.safe_load(found.text)), command="test")
-    assert result.forecast is not None
-    assert {one.corpus: one.inside is not None for one in result.forecast.corpora} == {"old": True, "new": True}
-    assert "Forecast and outcome" in (tmp_path / "run" / "report.html").read_text()
