@@ -53,7 +53,7 @@ def ask(base: Path, tmp_path: Path, words: Any, write_jsonl: Any) -> Ask:
         "base": str(base), "output_dir": str(tmp_path / "run"), "seq_len": 64, "batch_tokens": 256, "eval_tokens": 800,
         "precision": "fp32",
         "corpora": {name: {"path": str(tmp_path / f"{name}.jsonl"), "holdout": "10%"} for name in ("old", "new")},
-        "stages": [{"name": "new", "data": "new", "tokens": 12_000, "learning_rate": 1e-3,
+        "stages": [{"name": "new", "data": "new", "tokens": 20_000, "learning_rate": 1e-3,
                     "replay": {"from": "old", "share": "5%"}}],
         "watch": ["old", "new"],
     }  # fmt: skip
@@ -76,7 +76,7 @@ def test_what_is_asked_is_made_ready(ask: Ask) -> None:
     with pytest.raises(UserError, match="raise --budget or --pilot-tokens"):
         ask(budget=2000)
     with pytest.raises(UserError, match="as long as the whole update"):
-        ask(pilot_tokens=40_000)
+        ask(pilot_tokens=60_000)
     with pytest.raises(UserError, match=r"--max-forget -0\.1"):
         ask(max_forget=-0.1)
 
@@ -84,7 +84,11 @@ def test_what_is_asked_is_made_ready(ask: Ask) -> None:
 def test_pilots_share_prepared_tokens_resume_and_leave_the_final_part_alone(
     ask: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every token of a store is read by `Store.ids`: no pilot asks it for a document of the final part."""
+    """Every token of a store is read by `Store.ids`: no pilot asks it for a document of the final part.
+
+    What the report counts of the vocabulary is of all text of a corpus, and no score: it is left out here.
+    """
+    monkeypatch.setattr("rewarm.river.outcome.vocabulary", lambda *given: None)
     made = ask()
     final = made.plan.model_copy(update={"watch": _part(made.plan, "final"), "output_dir": f"{made.plan.output_dir}-x"})
     inputs = make_inputs(final, RunDirectory.of(final))
@@ -132,7 +136,7 @@ def test_areas_of_a_schedule(ask: Ask) -> None:
     """Twice the peak is twice the area, and S1 of the budget at the reference peak is 1."""
     made = ask()
     scales = Scales(made.plan, 1e-3, made.budget)
-    whole = scales.settings(np.array([1e-3, 2e-3]), np.array([0.1, 0.1]), np.array([12_000.0, 12_000.0]))
+    whole = scales.settings(np.array([1e-3, 2e-3]), np.array([0.1, 0.1]), np.array([20_000.0, 20_000.0]))
     assert whole.area_N == pytest.approx([1.0, 2.0])
     assert whole.annealed_N[1] == pytest.approx(2 * whole.annealed_N[0])
     assert 0 < whole.annealed_N[0] < 1
@@ -160,7 +164,7 @@ def learns(point: Point, forgets: float = 0.01, gains: float = 0.2) -> dict[str,
     old = forgets * (point.peak / 3e-3) * (1 - 2 * point.share) + wave
     return {
         "old": old,
-        "new": -gains * (1 - point.share) ** 0.2 * (point.tokens / 12_000) ** 0.5 * (point.peak / 3e-3) ** 0.3 + wave,
+        "new": -gains * (1 - point.share) ** 0.2 * (point.tokens / 20_000) ** 0.5 * (point.peak / 3e-3) ** 0.3 + wave,
     }
 
 
