@@ -165,6 +165,6 @@ def _tables(found: Planned) -> list[RenderableType]:
         cells = []
         for corpus in found.corpora:
             one_law = corpus.laws[place]
-            cells.append(f"{100 * one_law.error:.2f}{' *' if one_law is corpus.best else ''}")
+            cells.append(f"{100 * one_law.points:.2f}{' *' if one_law is corpus.best else ''}")
         laws.add_row(law.name + (" (baseline)" if law.fitted.law.baseline else ""), *cells)
     return [pilots, "", laws, "* believed", ""]

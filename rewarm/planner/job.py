@@ -213,11 +213,11 @@ def _notes(corpora: Sequence[Corpus]) -> list[str]:
     for one in corpora:
         best = one.best
         published = min((law for law in one.laws if not law.fitted.law.baseline), key=lambda law: law.error)
-        words = f"{one.name}: the law {best.name}, {100 * best.error:.2f} points off on pilots it had not seen"
+        words = f"{one.name}: the law {best.name}, {100 * best.points:.2f} points off on pilots it had not seen"
         if best.fitted.law.baseline:
             words += (
                 f"; no published law came nearer than the baseline (the best of them, {published.name}: "
-                f"{100 * published.error:.2f}), so the baseline is believed"
+                f"{100 * published.points:.2f}), so the baseline is believed"
             )
         found.append(words)
     return found
@@ -255,8 +255,9 @@ def described(found: Planned) -> dict[str, Any]:
         "laws": {
             one.name: [
                 {
-                    "law": law.name, "baseline": law.fitted.law.baseline, "error": law.error, "reach": law.reach,
-                    "chosen": law is one.best, "parameters": law.fitted.theta_K.tolist(), "scale": law.fitted.scale,
+                    "law": law.name, "baseline": law.fitted.law.baseline, "chosen": law is one.best,
+                    "error": law.error, "points": law.points, "reach": law.reach,
+                    "parameters": law.fitted.theta_K.tolist(), "scale": law.fitted.scale,
                 }
                 for law in one.laws
             ]

@@ -17,7 +17,7 @@ import numpy as np
 
 from rewarm.methods import known
 from rewarm.planner import Floats, Law, Role, Settings
-from rewarm.planner.fitting import Fitted, fit
+from rewarm.planner.fitting import Fitted, fit, weight
 
 ABOUT_AS_GOOD = 1.5
 """A law is asked beside the best one when its error is at most this many times as large."""
@@ -30,11 +30,13 @@ _T_975 = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23, 2.20, 2.1
 @dataclass(frozen=True, slots=True)
 class Judged:
     """A law held against pilots it has not seen. `error` is the root mean square of its errors, each pilot left out
-    once; `reach` is that on longer pilots than it saw, divided by how many e-folds longer; both shares of the loss."""
+    once; `reach` is that on longer pilots than it saw, divided by how many e-folds longer. Both are over the pilots'
+    weights and the scale. `points` are the plain errors, as a share of the loss."""
 
     fitted: Fitted
     error: float
     reach: float
+    points: float = 0.0
 
     @property
     def name(self) -> str:
@@ -84,15 +86,16 @@ class Corpus:
         """The best law's forecasts; without `reaching`, the variance of going beyond the longest pilot is left out."""
         best = self.best
         point = best.fitted.predict(at)
-        noise = max(best.error / best.fitted.scale, best.fitted.noise)
+        noise = max(best.error, best.fitted.noise)
+        size = best.fitted.scale * weight(point / best.fitted.scale)
         drawn = best.fitted.draws(self.seen, at, noise, DRAWS, seed=0)
         near = [one.fitted.predict(at) for one in self.laws if one.error <= ABOUT_AS_GOOD * best.error]
         beyond = np.maximum(0.0, np.log(at.tokens_N / self.seen.tokens_N.max()))
         parts = {
             "law": drawn.std(axis=0, ddof=1),
-            "noise": np.full_like(point, noise * best.fitted.scale),
+            "noise": noise * size,
             "laws": np.std(near, axis=0),
-            "reach": beyond * best.reach * reaching,
+            "reach": beyond * best.reach * size * reaching,
             "documents": np.full_like(point, math.sqrt(2) * self.documents),
         }
         spread = np.sqrt(sum(part**2 for part in parts.values()))
@@ -114,13 +117,15 @@ def judge(name: str, role: Role, seen: Settings, change_N: Floats, documents: fl
 
 def _judged(law: Law, role: Role, seen: Settings, change_N: Floats) -> Judged:
     whole = fit(law, role, seen, change_N)
+    weights_N = whole.scale * weight(change_N / whole.scale)
     errors = []
     for place in range(len(change_N)):
         kept = np.arange(len(change_N)) != place
         without = fit(law, role, seen.take(kept), change_N[kept], whole)
         errors.append(float(without.predict(seen.take(~kept))[0]) - float(change_N[place]))
     rates = _reaches(law, role, seen, change_N, whole)
-    return Judged(whole, _root_mean_square(errors), _root_mean_square(rates))
+    weighed = (np.array(errors) / weights_N).tolist()
+    return Judged(whole, _root_mean_square(weighed), _root_mean_square(rates), _root_mean_square(errors))
 
 
 def _reaches(law: Law, role: Role, seen: Settings, change_N: Floats, whole: Fitted) -> list[float]:
@@ -133,7 +138,10 @@ def _reaches(law: Law, role: Role, seen: Settings, change_N: Floats, whole: Fitt
             short = fit(law, role, seen.take(kept), change_N[kept], whole)
             far = ~kept
             distance = np.log(seen.tokens_N[far] / seen.tokens_N[kept].max())
-            found += ((short.predict(seen.take(far)) - change_N[far]) / np.maximum(distance, 0.3)).tolist()
+            errors = (short.predict(seen.take(far)) - change_N[far]) / (
+                whole.scale * weight(change_N[far] / whole.scale)
+            )
+            found += (errors / np.maximum(distance, 0.3)).tolist()
     return found
 
 
