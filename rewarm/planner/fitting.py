@@ -7,6 +7,7 @@ Shapes: N pilots, K parameters, B draws, G settings.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -17,14 +18,15 @@ from rewarm.planner import Floats, Law, Role, Settings
 STEPS = 40
 SMALLEST_NOISE = 0.01
 """Of the scale: no law is believed to fit better than this."""
-_EVEN = 0.1
-"""Of the scale: how uncertain a change is that is none, against the largest one."""
+_EVEN, _HIGHEST = 0.1, math.sqrt(10)
+"""The noise of a peak of next to nothing, against that of the highest peak of the pilots, which is this many times the
+reference."""
 
 
-def weight(scaled_N: Floats) -> Floats:
-    """How large errors are to be expected at scaled changes (N,), 1 at the largest: pilots that change much differ much
-    from seed to seed, and must not drown those that change little, among which a plan is chosen."""
-    return np.asarray(_EVEN + (1 - _EVEN) * np.minimum(1.0, np.abs(scaled_N)))
+def weight(at: Settings) -> Floats:
+    """How large errors are to be expected at some settings (N,), 1 at the highest peak: pilots at high rates differ
+    much from seed to seed, and must not drown those at low ones, where little is forgotten."""
+    return np.asarray(_EVEN + (1 - _EVEN) * np.minimum(1.0, at.peak_N / _HIGHEST))
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,7 @@ class Fitted:
         plain = self.law.change(self.role, self.theta_K, seen)
         found = []
         for _ in range(count):
-            made = plain + noise * weight(plain) * generator.standard_normal(len(plain))
+            made = plain + noise * weight(seen) * generator.standard_normal(len(plain))
             pulled = self.theta_K + spreads * generator.standard_normal(len(centres))
             theta = _minimised(self.law, self.role, seen, made, noise, (self.theta_K, pulled), 6)
             found.append(self.law.change(self.role, theta, at))
@@ -69,7 +71,7 @@ def fit(law: Law, role: Role, seen: Settings, change_N: Floats, start: Fitted | 
     for _ in range(3 if start is None else 1):
         theta = _minimised(law, role, seen, scaled, noise, (theta, centres), STEPS)
         if start is None:
-            left = (scaled - law.change(role, theta, seen)) / weight(scaled)
+            left = (scaled - law.change(role, theta, seen)) / weight(seen)
             free = max(1.0, len(scaled) - len(centres) / 2)  # about half of what is pulled is decided by pilots
             noise = max(SMALLEST_NOISE, float(np.sqrt((left**2).sum() / free)))
     return Fitted(law, role, theta, scale, noise)
@@ -84,7 +86,7 @@ def _minimised(
 
     def residuals(theta_K: Floats) -> Floats:
         return np.concatenate(
-            [(law.change(role, theta_K, seen) - scaled_N) / (noise * weight(scaled_N)), (theta_K - begin[1]) / spread]
+            [(law.change(role, theta_K, seen) - scaled_N) / (noise * weight(seen)), (theta_K - begin[1]) / spread]
         )  # fmt: skip
 
     return least_squares(residuals, np.clip(begin[0], low, high), (low, high), steps)

@@ -87,7 +87,7 @@ class Corpus:
         best = self.best
         point = best.fitted.predict(at)
         noise = max(best.error, best.fitted.noise)
-        size = best.fitted.scale * weight(point / best.fitted.scale)
+        size = best.fitted.scale * weight(at)
         drawn = best.fitted.draws(self.seen, at, noise, DRAWS, seed=0)
         near = [one.fitted.predict(at) for one in self.laws if one.error <= ABOUT_AS_GOOD * best.error]
         beyond = np.maximum(0.0, np.log(at.tokens_N / self.seen.tokens_N.max()))
@@ -117,7 +117,7 @@ def judge(name: str, role: Role, seen: Settings, change_N: Floats, documents: fl
 
 def _judged(law: Law, role: Role, seen: Settings, change_N: Floats) -> Judged:
     whole = fit(law, role, seen, change_N)
-    weights_N = whole.scale * weight(change_N / whole.scale)
+    weights_N = whole.scale * weight(seen)
     errors = []
     for place in range(len(change_N)):
         kept = np.arange(len(change_N)) != place
@@ -138,9 +138,7 @@ def _reaches(law: Law, role: Role, seen: Settings, change_N: Floats, whole: Fitt
             short = fit(law, role, seen.take(kept), change_N[kept], whole)
             far = ~kept
             distance = np.log(seen.tokens_N[far] / seen.tokens_N[kept].max())
-            errors = (short.predict(seen.take(far)) - change_N[far]) / (
-                whole.scale * weight(change_N[far] / whole.scale)
-            )
+            errors = (short.predict(seen.take(far)) - change_N[far]) / (whole.scale * weight(seen.take(far)))
             found += (errors / np.maximum(distance, 0.3)).tolist()
     return found
 
