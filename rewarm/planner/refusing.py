@@ -91,7 +91,7 @@ def gains_too_little(asked: Asked, solved: Solved, corpora: Sequence[Corpus]) ->
             f"{one.name} would gain {100 * gain:.2f} % (for sure {100 * sure:.2f} %) at the best settings that forget "
             "little enough"
         )
-        if gain < asked.min_gain:
+        if asked.min_gain and gain < asked.min_gain:
             return Refusal("gain", f"{said}, and {100 * asked.min_gain:g} % were asked for", RETRIEVAL)
         if sure <= 0:
             return Refusal("noise", f"{said}, which cannot be told from no gain", RETRIEVAL)
