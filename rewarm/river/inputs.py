@@ -23,6 +23,7 @@ from rewarm.river.directory import BEGUN, RunDirectory
 from rewarm.river.probe_sets import changed_sets, keep_sets, kept_sets, load_sets, missing_files
 from rewarm.river.stale_documents import LeftOut
 from rewarm.river.suite_sets import missing_suites
+from rewarm.tokens import order
 from rewarm.tokens import tokenizer as tokenizers
 from rewarm.tokens.order import DocumentStream, Indices, held_out, is_held_out, training_documents, watch_documents
 from rewarm.tokens.pairs import watch_pairs
@@ -272,13 +273,15 @@ def _split(inputs: Inputs, prepared: Path, tell: Tell, engine: Engine | None = N
     inputs.watched_hashes = np.unique(np.concatenate(hashes)) if hashes else inputs.watched_hashes
     for watch in plan.watch:
         store = inputs.stores[watch.corpus]
-        if not masks[watch.corpus].any():
+        scored = order.held_out_part(store, masks[watch.corpus], watch.part)
+        if not scored.any():
+            where = "" if watch.part == "all" else f" in its part '{watch.part}'"
             raise UserError(
-                f"watch '{watch.corpus}': no document is held out (holdout {_corpus(plan, watch.corpus).holdout:g} of "
-                f"{store.documents} documents). Raise the corpus's holdout"
+                f"watch '{watch.corpus}': no document is held out{where} (holdout "
+                f"{_corpus(plan, watch.corpus).holdout:g} of {store.documents} documents). Raise the corpus's holdout"
             )
         most, pairs = watch.tokens or plan.eval_tokens, _corpus(plan, watch.corpus).holds == PAIRS
-        chosen = (watch_pairs if pairs else watch_documents)(store, masks[watch.corpus], most)
+        chosen = (watch_pairs if pairs else watch_documents)(store, scored, most)
         (inputs.watch_pairs if pairs else inputs.watch_documents)[watch.corpus] = chosen
         if len(chosen) < FEW_DOCUMENTS * (1 + pairs):
             what = f"{len(chosen) // 2} pairs" if pairs else f"{len(chosen)} documents"
