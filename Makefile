@@ -1,9 +1,9 @@
-# make demo | make test | make check | make bench: each sets up what it needs on a fresh machine.
+# make demo | make test | make check | make bench | make peers: each sets up what it needs on a fresh machine.
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: setup demo test check bench format clean
+.PHONY: setup demo test check bench peers format clean
 
 setup: $(VENV)/.ready
 
@@ -41,9 +41,21 @@ $(VENV)-bench/.ready: $(VENV)/.ready requirements-bench.lock
 bench: $(VENV)-bench/.ready
 	$(VENV)-bench/bin/python benchmarks/all.py --bare-python $(BIN)/python
 
+# Peers that pin other releases than rewarm's have environments of their own, apart from the first. The compiled part of
+# torchaudio wants CUDA's libraries; text needs none of it, and LLaMA-Factory starts without.
+$(VENV)-peers/%/.ready: requirements-peers-%.lock
+	$(PYTHON) -m venv $(VENV)-peers/$*
+	$(VENV)-peers/$*/bin/pip install --quiet --disable-pip-version-check "$$(grep '^torch==' $<)"
+	$(VENV)-peers/$*/bin/pip install --quiet --disable-pip-version-check --no-deps -r $<
+	rm -rf $(VENV)-peers/$*/lib/python3.*/site-packages/torchaudio/lib
+	@touch $@
+
+peers: $(VENV)/.ready $(VENV)-peers/llamafactory/.ready $(VENV)-peers/axolotl/.ready
+	$(BIN)/python benchmarks/peers.py
+
 format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) $(VENV)-bench .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(VENV)-bench $(VENV)-peers .mypy_cache .ruff_cache .pytest_cache
