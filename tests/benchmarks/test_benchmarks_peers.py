@@ -60,7 +60,8 @@ def test_a_readme_is_written_and_checked(tmp_path: Path) -> None:
     assert check_readme(readme, result())
     assert not check_readme(readme, result(model=11.0))
     text = readme.read_text(encoding="utf-8")
-    assert text.startswith("before\n\n") and text.endswith("\n\nafter\n")
+    assert text.startswith("before\n\n")
+    assert text.endswith("\n\nafter\n")
     with pytest.raises(SystemExit, match="one pair of"):
         replaced("no marks", result())
 
