@@ -7,6 +7,12 @@ from pathlib import Path
 from typing import Any
 
 BEGIN, END = "<!-- peers -->", "<!-- /peers -->"
+MEANING = """\
+Losses are nats per byte of held-out documents and their change against the base, by one scorer for all. *Trained*: the model lies on
+disk. *First report*: the loss on old text, before and after, can be read. The peers' usual recipes have no old text; a second evaluation
+set was added to them for this column, and prints a mean without an interval. *Killed*: SIGKILL in the third quarter, then the command
+that goes on; weights against the undisturbed run. Not compared is what the peers are made for: GPUs and their kernels, quantised training,
+chat tuning of many kinds. Repeat: `make peers && python benchmarks/peers.py --readme`."""
 _BETWEEN = re.compile(f"{re.escape(BEGIN)}.*?{re.escape(END)}", re.DOTALL)
 TITLES = ("", "old text", "new text", "trained", "first report", "killed, gone on")
 
@@ -22,7 +28,7 @@ def table(result: dict[str, Any]) -> str:
         f"Times are CPU seconds from the start of the process, one thread each: the machine had other work (load "
         f"{machine['load before']} to {machine['load after']} on {machine['cores']} cores)."
     )
-    return "\n".join([BEGIN, *head, *lines, "", note, END])
+    return "\n".join([BEGIN, *head, *lines, "", note, "", MEANING, END])
 
 
 def _cells(side: str, row: dict[str, Any]) -> list[str]:
