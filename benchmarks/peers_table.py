@@ -8,11 +8,12 @@ from typing import Any
 
 BEGIN, END = "<!-- peers -->", "<!-- /peers -->"
 MEANING = """\
-Losses are nats per byte of held-out documents and their change against the base, by one scorer for all. *Trained*: the model lies on
-disk. *First report*: the loss on old text, before and after, can be read. The peers' usual recipes have no old text; a second evaluation
-set was added to them for this column, and prints a mean without an interval. *Killed*: SIGKILL in the third quarter, then the command
-that goes on; weights against the undisturbed run. Not compared is what the peers are made for: GPUs and their kernels, quantised training,
-chat tuning of many kinds. Repeat: `make peers && python benchmarks/peers.py --readme`."""
+Losses are nats per byte of held-out documents and their change against the base, by one scorer for all. *Trained*:
+the model lies on disk. *First report*: the loss on old text, before and after, can be read. The peers' usual recipes
+have no old text; a second evaluation set was added to them for this column, and prints a mean without an interval.
+*Killed*: SIGKILL in the third quarter, then the command that goes on; weights against the undisturbed run. Not
+compared is what the peers are made for: GPUs and their kernels, quantised training, chat tuning of many kinds.
+Repeat: `make peers && python benchmarks/peers.py --readme`."""
 _BETWEEN = re.compile(f"{re.escape(BEGIN)}.*?{re.escape(END)}", re.DOTALL)
 TITLES = ("", "old text", "new text", "trained", "first report", "killed, gone on")
 
