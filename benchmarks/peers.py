@@ -32,6 +32,7 @@ from typing import Any
 import psutil
 from peers_sides import AXOLOTL, FACTORY, PACKAGES, PLAIN, ROOT, TRAINER, USED, Job, python_of, start
 from peers_table import check_readme, write_readme
+from peers_weights import difference
 from turns import machine
 
 from rewarm.corpora.jsonl import Jsonl
@@ -165,26 +166,6 @@ def _reason(said: str) -> str:
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     named = [line for line in lines if "Error" in line]
     return (named or lines or ["it said nothing"])[-1][:300]
-
-
-def weights(model: Path) -> dict[str, Any]:
-    """The tensors of a model's folder."""
-    from safetensors.torch import load_file
-
-    return load_file(model / "model.safetensors")
-
-
-def difference(first: Path, second: Path) -> float:
-    """The largest difference of two models' weights; 0 when all bits are equal."""
-    import torch
-
-    one, two = weights(first), weights(second)
-    if one.keys() != two.keys():
-        raise SystemExit(f"'{first}' and '{second}' hold other tensors: {sorted(one.keys() ^ two.keys())}")
-    if all(torch.equal(one[name].view(torch.uint8), two[name].view(torch.uint8)) for name in one):
-        return 0.0
-    # NaN or -0 against 0 are other bits without a difference: told as the smallest number.
-    return max(max(float((one[name].double() - two[name].double()).abs().max()) for name in one), 5e-324)
 
 
 def scores(model: Path, judge: Path, base: Path, folder: Path) -> dict[str, float]:
