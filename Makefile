@@ -1,9 +1,10 @@
-# make demo | make test | make check | make bench | make studies: each sets up what it needs on a fresh machine.
+# make demo | make test | make check | make bench | make studies | make peers | make docs: each sets up what it needs on a
+# fresh machine.
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: setup demo test test-cluster check bench studies format clean
+.PHONY: setup demo test test-cluster check bench studies peers docs format clean
 
 setup: $(VENV)/.ready
 
@@ -57,9 +58,21 @@ bench: $(VENV)-bench/.ready
 studies: setup
 	$(BIN)/python studies/all.py
 
+# Peers that pin other releases than rewarm's have environments of their own, apart from the first. The compiled part of
+# torchaudio wants CUDA's libraries; text needs none of it, and LLaMA-Factory starts without.
+$(VENV)-peers/%/.ready: requirements-peers-%.lock
+	$(PYTHON) -m venv $(VENV)-peers/$*
+	$(VENV)-peers/$*/bin/pip install --quiet --disable-pip-version-check "$$(grep '^torch==' $<)"
+	$(VENV)-peers/$*/bin/pip install --quiet --disable-pip-version-check --no-deps -r $<
+	rm -rf $(VENV)-peers/$*/lib/python3.*/site-packages/torchaudio/lib
+	@touch $@
+
+peers: $(VENV)/.ready $(VENV)-peers/llamafactory/.ready $(VENV)-peers/axolotl/.ready
+	$(BIN)/python benchmarks/peers.py
+
 format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) $(VENV)-bench $(VENV)-cluster .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(VENV)-bench $(VENV)-cluster $(VENV)-peers $(VENV)-docs site .mypy_cache .ruff_cache .pytest_cache

@@ -59,9 +59,10 @@ def test_a_stopped_stage_ends_as_an_unbroken_one(plan: Plan, tmp_path: Path) -> 
 
 
 def test_a_lost_optimizer_is_found(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
-    honest = checkpoint.load_file
-    lost = {"optimizer.safetensors": lambda file: {}}
-    monkeypatch.setattr(checkpoint, "load_file", lambda file: lost.get(Path(file).name, honest)(file))
+    honest = checkpoint.tensors
+    monkeypatch.setattr(
+        checkpoint, "tensors", lambda folder, kind: {} if kind == "optimizer" else honest(folder, kind)
+    )
     checks = tried(resume, plan)
     assert {check.what.split(" (")[0] for check in wrong(checks)} == {"weights", "optimizer", "journal"}
 
