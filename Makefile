@@ -1,9 +1,9 @@
-# make demo | make test | make check | make bench: each sets up what it needs on a fresh machine.
+# make demo | make test | make check | make bench | make docs: each sets up what it needs on a fresh machine.
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: setup demo test check bench format clean
+.PHONY: setup demo test check bench docs format clean
 
 setup: $(VENV)/.ready
 
@@ -41,9 +41,21 @@ $(VENV)-bench/.ready: $(VENV)/.ready requirements-bench.lock
 bench: $(VENV)-bench/.ready
 	$(VENV)-bench/bin/python benchmarks/all.py --bare-python $(BIN)/python
 
+# The site in site/, which opens from disk. Its tools lie in an environment of their own, too.
+$(VENV)-docs/.ready: $(VENV)/.ready requirements-docs.lock
+	$(BIN)/python -m venv $(VENV)-docs
+	printf 'import site; site.addsitedir("%s")\n' \
+	  "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" > \
+	  "$$($(VENV)-docs/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/rewarm.pth"
+	$(VENV)-docs/bin/pip install --quiet --disable-pip-version-check --no-deps -r requirements-docs.lock
+	@touch $@
+
+docs: $(VENV)-docs/.ready
+	$(VENV)-docs/bin/python -m mkdocs build --strict
+
 format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) $(VENV)-bench .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(VENV)-bench $(VENV)-docs site .mypy_cache .ruff_cache .pytest_cache

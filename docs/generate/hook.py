@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
-import methods as method_pages
-import nav as navigation
-from mkdocs.structure.files import File, Files
+import methods as method_pages  # noqa: E402
+import nav as navigation  # noqa: E402
+from mkdocs.structure.files import File, Files  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "rewarm"

@@ -19,6 +19,7 @@ from rewarm.cli.methods import MERGING, slots
 from rewarm.methods import known
 
 NOTES = Path(__file__).parents[1] / "method_notes"
+PARAGRAPH = "\n\n"
 PARTS = ("Formula", "Evidence here", "Evidence in its paper", "Known traps")
 KINDS = {
     "retention": ("Retention", "What holds the old in place: `retention:` of a stage.", "methods.md"),
@@ -27,7 +28,11 @@ KINDS = {
     "mixtures": ("Mixtures", "Which corpus gives the next row: `mixture:` of a stage.", None),
     "objectives": ("Objectives", "What is minimised: `objective:` of a stage.", None),
     "merging": ("Merging", "Models made after training: `rewarm merge --method`.", "merging.md"),
-    "selection": ("Selection", "What is worth training on: `select:` of a stage, `corpus select --by`.", "selection.md"),
+    "selection": (
+        "Selection",
+        "What is worth training on: `select:` of a stage, `corpus select --by`.",
+        "selection.md",
+    ),
     "corpora": ("Corpora", "Raw material to documents: `type:` of a corpus.", None),
     "tasks": ("Ways to learn tasks", "Labelled tasks in a row: `ways:` of `rewarm learn`.", "tasks.md"),
     "suites": ("Suites", "What a model is asked: `suites:` of a plan.", "suites.md"),
@@ -129,7 +134,7 @@ def page(entry: Entry) -> str:
 
 
 def _flowing(text: str) -> str:
-    return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
+    return PARAGRAPH.join(" ".join(paragraph.split()) for paragraph in text.split(PARAGRAPH))
 
 
 def options_table(entry: Entry) -> str:
@@ -152,7 +157,7 @@ def pages() -> Iterator[tuple[str, str]]:
     found = entries()
     for kind, (title, sentence, _) in KINDS.items():
         held = [entry for entry in found if entry.kind == kind]
-        lines = [f"- [{entry.name}]({entry.name}.md): {_flowing(entry.text.split(chr(10) + chr(10))[0])}" for entry in held]
+        lines = [f"- [{entry.name}]({entry.name}.md): {_flowing(entry.text).partition(PARAGRAPH)[0]}" for entry in held]
         yield f"methods/{kind}/index.md", f"# {title}\n\n{sentence}\n\n" + "\n".join(lines) + "\n"
         for entry in held:
             yield f"methods/{kind}/{entry.name}.md", page(entry)

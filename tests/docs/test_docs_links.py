@@ -18,7 +18,8 @@ _MENTION = re.compile(r"\b((?:docs|studies|benchmarks)/[\w./-]+\.(?:md|py|json|s
 
 def anchors(page: Path) -> set[str]:
     """The anchors of a page's headings, as both GitHub and the site make them of plain words."""
-    heads = re.findall(r"^#+ (.+)$", _CODE.sub(lambda code: re.sub(r"^#.*$", "", code[0], flags=re.M), page.read_text("utf-8")), re.M)
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    heads = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", head.lower()).strip().replace(" ", "-") for head in heads}
 
 
@@ -36,7 +37,9 @@ def test_links_lead_to_files_and_headings(page: Path) -> None:
     assert wrong == []
 
 
-@pytest.mark.parametrize("page", [*PAGES, *NOTES, ROOT / "CONTRIBUTING.md"], ids=lambda page: f"{page.parent.name}-{page.name}")
+@pytest.mark.parametrize(
+    "page", [*PAGES, *NOTES, ROOT / "CONTRIBUTING.md"], ids=lambda page: f"{page.parent.name}-{page.name}"
+)
 def test_files_that_are_named_exist(page: Path) -> None:
     """A repository's own files; what a study writes into its output folder is not among them."""
     named = _MENTION.findall(page.read_text(encoding="utf-8"))
