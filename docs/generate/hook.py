@@ -13,6 +13,8 @@ from typing import Any
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
 import methods as method_pages  # noqa: E402
 import nav as navigation  # noqa: E402
+from markdown.extensions import Extension  # noqa: E402
+from markdown.inlinepatterns import InlineProcessor  # noqa: E402
 from mkdocs.structure.files import File, Files  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
@@ -22,8 +24,25 @@ _MENTION = re.compile(r"\bdocs/([\w-]+)\.md\b")
 _PICTURE = re.compile(r"\]\((?:\.\./)?((?:docs|studies)/[^)]+\.(?:svg|png))\)")
 
 
+class _Entry(InlineProcessor):
+    """`R[i][j]` is an entry of a matrix, not a reference to something called j."""
+
+    def handleMatch(self, m: Any, data: str) -> Any:
+        """The text as it stands."""
+        return m[0], m.start(0), m.end(0)
+
+
+class Matrices(Extension):
+    """Leaves entries of matrices alone; it comes before all that knows links."""
+
+    def extendMarkdown(self, md: Any) -> None:
+        """Registers the pattern."""
+        md.inlinePatterns.register(_Entry(r"\[\w\]\[\w\]", md), "entries of matrices", 175)
+
+
 def on_config(config: Any) -> Any:
-    """Sets the navigation."""
+    """Sets the navigation, and keeps entries of matrices from being taken for links."""
+    config["markdown_extensions"].append(Matrices())
     kinds = {
         title: [f"methods/{kind}/index.md", *(f"methods/{kind}/{entry.name}.md" for entry in _of_kind(kind))]
         for kind, (title, _, _) in method_pages.KINDS.items()
