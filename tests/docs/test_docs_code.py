@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import typer
 import yaml
-from conftest import DOCS, EVERY, ROOT, Block
+from documentation import DOCS, EVERY, ROOT, Block
 
 from rewarm.cli import build
 from rewarm.plan import from_values
@@ -113,6 +113,7 @@ def test_python_is_python(block: Block) -> None:
     compile(block.text, block.place, "exec")
 
 
+@pytest.mark.timeout(1500)
 def test_the_tutorial_runs_from_its_first_line_to_its_last(tmp_path: Path) -> None:
     """Blocks marked `runnable`, one after the other in one folder: Python in a process of its own, sh line by line."""
     steps = [block for block in EVERY if block.page == DOCS / "tutorial.md" and block.word == "runnable"]

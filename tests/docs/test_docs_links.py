@@ -8,7 +8,7 @@ from pathlib import Path
 import methods
 import nav
 import pytest
-from conftest import DOCS, PAGES, ROOT
+from documentation import DOCS, PAGES, ROOT
 
 NOTES = sorted(methods.NOTES.rglob("*.md"))
 _CODE = re.compile(r"^```.*?^```|`[^`\n]*`", re.M | re.S)
