@@ -37,7 +37,7 @@ class Matrices(Extension):
 
     def extendMarkdown(self, md: Any) -> None:
         """Registers the pattern."""
-        md.inlinePatterns.register(_Entry(r"\[\w\]\[\w\]", md), "entries of matrices", 175)
+        md.inlinePatterns.register(_Entry(r"(?<=\w)\[[\w +-]+\]\[[\w +-]+\]", md), "entries of matrices", 175)
 
 
 def on_config(config: Any) -> Any:
