@@ -70,6 +70,18 @@ $(VENV)-peers/%/.ready: requirements-peers-%.lock
 peers: $(VENV)/.ready $(VENV)-peers/llamafactory/.ready $(VENV)-peers/axolotl/.ready
 	$(BIN)/python benchmarks/peers.py
 
+# The site in site/, which opens from disk. Its tools lie in an environment of their own, too.
+$(VENV)-docs/.ready: $(VENV)/.ready requirements-docs.lock
+	$(BIN)/python -m venv $(VENV)-docs
+	printf 'import site; site.addsitedir("%s")\n' \
+	  "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" > \
+	  "$$($(VENV)-docs/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/rewarm.pth"
+	$(VENV)-docs/bin/pip install --quiet --disable-pip-version-check --no-deps -r requirements-docs.lock
+	@touch $@
+
+docs: $(VENV)-docs/.ready
+	$(VENV)-docs/bin/python -m mkdocs build --strict
+
 format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .

@@ -60,9 +60,7 @@ def test_a_stopped_stage_ends_as_an_unbroken_one(plan: Plan, tmp_path: Path) -> 
 
 def test_a_lost_optimizer_is_found(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     honest = checkpoint.tensors
-    monkeypatch.setattr(
-        checkpoint, "tensors", lambda folder, kind: {} if kind == "optimizer" else honest(folder, kind)
-    )
+    monkeypatch.setattr(checkpoint, "tensors", lambda folder, kind: {} if kind == "optimizer" else honest(folder, kind))
     checks = tried(resume, plan)
     assert {check.what.split(" (")[0] for check in wrong(checks)} == {"weights", "optimizer", "journal"}
 
