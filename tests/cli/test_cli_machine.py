@@ -41,7 +41,7 @@ def test_tokens_that_cannot_fit_the_disk(
     monkeypatch.setattr(costs.shutil, "disk_usage", lambda path: SimpleNamespace(free=50_000))
     called = cli("prepare", write_plan(tmp_path))
     assert (called.code, called.out) == (3, "")
-    # 2 bytes for each of 25,000 tokens and 28 for each of 300 documents, and one of the two corpora once more as shards;
+    # 2 bytes for each of 25,000 tokens and 28 for each of 300 documents, and one of both corpora once more as shards;
     # models and checkpoints do not count.
     assert "the run needs about 87.6 kB and 50 kB are free. Make room" in called.err
     assert not (tmp_path / "run").exists()
