@@ -1,15 +1,17 @@
 """Does a long run leak memory or files? Days of saves, evaluations and journal lines in some minutes, and their slopes.
 
-    python benchmarks/long_run.py [--steps 1000] [--leak memory|files|handles] [--out FILE]
+    python benchmarks/long_run.py [--each save|step] [--steps 1000] [--leak memory|files|handles] [--out FILE]
 
-A small plan of two stages, a release and a control saves after every step, scores every fourth, and logs every tenth.
-At each logged step it is looked at: private memory of the process, open files, threads, child processes, and files and
-bytes in the run directory and in TMPDIR. Journals grow by a line as they should and are counted apart, and so are the
-scores that an unfinished leg keeps to resume from. The first leg warms up. Over the others a line is fitted, with a
-level of its own for each leg and a 95 % interval from whole blocks of samples, so that neighbours that move together do
-not pass for many. The upper end of each slope is held against a limit: eight hours may not cost a tenth of the memory
-there is, and a run of these lengths not one file, handle, thread or process. `--leak` makes the run lose 64 kB, a file
-or a handle at each look: the exit code must then be 1.
+A small plan of two stages, a release and a control. With `--each save` it saves after every step and scores after
+every fourth; eight hours are then a save in 30 seconds. With `--each step` it saves and scores as seldom as by
+default, and eight hours are a step in half a second. At each logged step it is looked at: private memory of the
+process, open files, threads, child processes, and files and bytes in the run directory and in TMPDIR. Journals grow by
+a line as they should and are counted apart, and so are the scores that an unfinished leg keeps to resume from. The
+first leg warms up. Over the others a line is fitted, with a level of its own for each leg and a 95 % interval from
+whole blocks of samples, so that neighbours that move together do not pass for many. The upper end of each slope is
+held against a limit: eight hours may not cost a tenth of the memory there is, and a run of these lengths not one file,
+handle, thread or process. `--leak` makes the run lose 64 kB, a file or a handle at each look: the exit code must then
+be 1.
 """
 
 from __future__ import annotations
@@ -36,10 +38,10 @@ from rewarm.river.run import run
 from rewarm.river.train import Hooks
 from rewarm.storage import read_json
 
-LOGS, SAVES, EVALUATIONS = 100, 10, 4
-"""What a leg of any length logs, saves and scores by default."""
-HOURS, STEP_SECONDS = 8, 0.5
-"""The long run that is meant, and what a step of it may take."""
+SAVES, EVALUATIONS = 10, 4
+"""How often a leg of any length saves and scores by default."""
+HOURS, SECONDS = 8, {"save": 30, "step": 0.5}
+"""The long run that is meant, and how often it saves, or makes a step."""
 BLOCKS = 10
 NAMES = ("memory", "handles", "threads", "children", "files", "bytes", "temporary_files")
 GROWING = ("journal.jsonl", "scores.jsonl", "ledger.jsonl")
@@ -97,10 +99,14 @@ def counted(root: Path) -> tuple[int, int]:
     return files, size
 
 
-def plan_of(folder: Path, steps: int) -> dict[str, Any]:
-    """The plan of benchmarks/kills.py with shorter rows, more steps, a save after each and many evaluations."""
+def plan_of(folder: Path, steps: int, each: str) -> dict[str, Any]:
+    """The plan of benchmarks/kills.py with shorter rows and more steps; a save after each, and many evaluations."""
     values = plan_values(folder, folder / "run")
-    values |= {"seq_len": 32, "batch_tokens": 64, "save_steps": 1, "eval_every": 4 * 64, "eval_tokens": 2000}
+    for key in ("save_steps", "eval_every"):
+        values.pop(key, None)
+    values |= {"seq_len": 32, "batch_tokens": 64, "eval_tokens": 2000}
+    if each == "save":
+        values |= {"save_steps": 1, "eval_every": 4 * 64}
     for stage in values["stages"]:
         stage |= {"tokens": steps * 64, "max_epochs": 1000}
         if "release" in stage:
@@ -124,22 +130,22 @@ def slope(steps: np.ndarray, seen: np.ndarray, legs: list[str]) -> tuple[float, 
     return float(products.sum() / squares.sum()), float(low), float(high)
 
 
-def judged(looks: Looks) -> dict[str, Any]:
+def judged(looks: Looks, each: str) -> dict[str, Any]:
     """The slope of each value over the legs after the first, its limit, and whether it holds.
 
-    A limit is a growth per step: of memory and bytes, a tenth of what there is in the steps of eight hours; of the
-    others, one in all the steps that were looked at.
+    A limit is a growth per step: of memory and bytes, a tenth of what there is in eight hours; of the others, one in
+    all the steps that were looked at, or in eight hours where those have fewer.
     """
     warm = [place for place, leg in enumerate(looks.legs) if leg != looks.legs[0] and looks.steps[place] > 20]
     legs = [looks.legs[place] for place in warm]
     steps = np.array([looks.steps[place] for place in warm], float)
     rows = np.array(looks.rows)[warm]
-    long, made = HOURS * 3600 / STEP_SECONDS, sum(max(steps[np.array(legs) == leg]) for leg in dict.fromkeys(legs))
+    long, made = HOURS * 3600 / SECONDS[each], sum(max(steps[np.array(legs) == leg]) for leg in dict.fromkeys(legs))
     found = {}
     for place, name in enumerate(NAMES):
         seen = rows[:, place]
         per_step, low, high = slope(steps, seen, legs)
-        limit = float(np.median(seen)) / 10 / long if name in ("memory", "bytes") else 1 / made
+        limit = float(np.median(seen)) / 10 / long if name in ("memory", "bytes") else 1 / min(made, long)
         found[name] = {
             "median": float(np.median(seen)), "least": float(seen.min()), "most": float(seen.max()),
             "per_step": per_step, "interval": [low, high], "limit": limit, "holds": bool(high <= limit),
@@ -151,6 +157,7 @@ def judged(looks: Looks) -> dict[str, Any]:
 def main() -> None:
     """Runs, looks, and judges."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--each", choices=("save", "step"), default="save")
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--leak", choices=("memory", "files", "handles"))
     parser.add_argument("--out", type=Path)
@@ -162,7 +169,7 @@ def main() -> None:
         temporary.mkdir()
         tempfile.tempdir = str(temporary)
         write_texts(folder)
-        values = plan_of(folder, given.steps)
+        values = plan_of(folder, given.steps, given.each)
         looks = Looks(folder / "run", temporary, given.leak)
         begun = time.monotonic()
         plan = from_values(values)
@@ -173,13 +180,12 @@ def main() -> None:
         left = sum(1 for _ in (folder / "run").rglob("during/*")) + sum(1 for _ in temporary.iterdir())
         report = read_json(folder / "run" / "report.json")
     steps = sum(made)
-    found = judged(looks)
+    found = judged(looks, given.each)
     result = {
-        "machine": machine(), "seconds": seconds, "legs": len(made), "steps": steps, "saves": steps,
-        "evaluations": steps // 4, "looks": len(looks.rows), "leak": given.leak, "complete": report["complete"],
-        "eight_hours_have": {
-            "steps": HOURS * 3600 / STEP_SECONDS, "saves": SAVES, "evaluations": EVALUATIONS, "logged": LOGS
-        },
+        "machine": machine(), "each": given.each, "seconds": seconds, "legs": len(made), "steps": steps,
+        "saves": steps if given.each == "save" else SAVES * len(made),
+        "evaluations": steps // 4 if given.each == "save" else EVALUATIONS * len(made), "looks": len(looks.rows),
+        "leak": given.leak, "complete": report["complete"], "in_eight_hours": HOURS * 3600 / SECONDS[given.each],
         "left_behind": left, "values": found,
     }  # fmt: skip
     text = json.dumps(result, indent=1)

@@ -129,6 +129,10 @@ STUDIES = (
         ("phrasings/study.py OUTPUT",), ("phrasings/study.py OUTPUT --tokens 20k --people 20 --seeds 2",), "",
     ),
     Study(
+        "forecasts", "Are outcomes within the error that a forecast states?",
+        ("forecasts/study.py DATA OUTPUT --first-seed 201",), ("forecasts/study.py DATA OUTPUT --small",), "",
+    ),
+    Study(
         "sketches", "Has every file of the standard library a sketch?",
         ("sketches/study.py",), ("sketches/study.py --every 20 --output OUTPUT/results.json",),
         "sketches/results.json",

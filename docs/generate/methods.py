@@ -36,6 +36,7 @@ KINDS = {
     "corpora": ("Corpora", "Raw material to documents: `type:` of a corpus.", None),
     "tasks": ("Ways to learn tasks", "Labelled tasks in a row: `ways:` of `rewarm learn`.", "tasks.md"),
     "suites": ("Suites", "What a model is asked: `suites:` of a plan.", "suites.md"),
+    "planner": ("Laws of the planner", "What `rewarm plan` fits to its pilots.", "planning.md"),
     "facts": ("Facts", "Snapshots of facts, for `rewarm corpus probes`.", "probes.md"),
     "probes": ("Probes", "Files of probes: `probes:` of a plan, `rewarm probe`.", "probes.md"),
 }

@@ -275,10 +275,9 @@ def _split(inputs: Inputs, prepared: Path, tell: Tell, engine: Engine | None = N
         store = inputs.stores[watch.corpus]
         scored = order.held_out_part(store, masks[watch.corpus], watch.part)
         if not scored.any():
-            where = "" if watch.part == "all" else f" in its part '{watch.part}'"
             raise UserError(
-                f"watch '{watch.corpus}': no document is held out{where} (holdout "
-                f"{_corpus(plan, watch.corpus).holdout:g} of {store.documents} documents). Raise the corpus's holdout"
+                f"watch '{watch.corpus}': no document is held out (holdout {_corpus(plan, watch.corpus).holdout:g} of "
+                f"{store.documents} documents, part: {watch.part}). Raise the corpus's holdout"
             )
         most, pairs = watch.tokens or plan.eval_tokens, _corpus(plan, watch.corpus).holds == PAIRS
         chosen = (watch_pairs if pairs else watch_documents)(store, scored, most)
