@@ -1,9 +1,9 @@
-# make demo | make test | make check | make bench: each sets up what it needs on a fresh machine.
+# make demo | make test | make check | make bench | make studies: each sets up what it needs on a fresh machine.
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: setup demo test check bench format clean
+.PHONY: setup demo test check bench studies format clean
 
 setup: $(VENV)/.ready
 
@@ -40,6 +40,10 @@ $(VENV)-bench/.ready: $(VENV)/.ready requirements-bench.lock
 
 bench: $(VENV)-bench/.ready
 	$(VENV)-bench/bin/python benchmarks/all.py --bare-python $(BIN)/python
+
+# The small form of every study; studies that need real text find it as docs/studies.md says, or are left out.
+studies: setup
+	$(BIN)/python studies/all.py
 
 format: setup
 	$(BIN)/ruff check --fix .

@@ -1,6 +1,6 @@
 """Do facts that did not change survive an update, and does replay of outdated text hold the update back?
 
-    python studies/facts/study.py DATA OUTPUT --base FOLDER [--seeds 3] [--jobs 2] [--only WORD ...]
+    python studies/facts/study.py DATA OUTPUT --base FOLDER [--tokens 280k] [--seeds 3] [--jobs 2] [--only WORD ...]
 
 DATA is a folder with `probes/factbook_*.jsonl.zst` and `base/classic_books_en.jsonl.zst`; FOLDER is a base trained on
 the books (`studies/river.py` trains one into OUTPUT/base/stage-1-books). The base first learns the almanac of 2017
@@ -25,6 +25,7 @@ from rewarm.difference.folder import OutputFolder
 from rewarm.difference.run import Job, Settings
 from rewarm.launch import tune
 from rewarm.plan import Plan, from_values
+from rewarm.quantities import parse_count
 from rewarm.river.run import run
 
 OLD = ["almanac-2017", "earlier"]
@@ -34,8 +35,8 @@ ARMS: dict[str, dict[str, Any]] = {
     "replay 1:1": {"replay": {"from": OLD, "share": 1, "mode": "additive"}},
     "replay 1:1, no stale text": {"replay": {"from": OLD, "share": 1, "mode": "additive", "stale": True}},
 }
-TOKENS = 280_000
-"""New ones of each update, some ten passes; replay comes on top, so that every arm reads the new text equally often."""
+BASE_SHARE = 150 / 7
+"""Tokens that the base learns the first almanac with, in tokens of one update."""
 RATE = 1e-3
 COMMON = {"seq_len": 256, "precision": "bf16", "compile": False, "eval_tokens": 25_000}
 
@@ -59,7 +60,7 @@ def prepared(data: Path, output: Path) -> Path:
     return text
 
 
-def base_plan(data: Path, output: Path, text: Path, base: Path) -> Plan:
+def base_plan(data: Path, output: Path, text: Path, base: Path, tokens: int) -> Plan:
     """The books' base learns the almanac of 2017, a quarter of its text being books."""
     return from_values(
         {
@@ -72,7 +73,7 @@ def base_plan(data: Path, output: Path, text: Path, base: Path) -> Plan:
                 {
                     "name": "almanac",
                     "data": [{"corpus": "almanac-2017", "weight": 3}, "books"],
-                    "tokens": "6M",
+                    "tokens": round(BASE_SHARE * tokens),
                     "max_epochs": 100,
                     "learning_rate": 2e-3,
                     "schedule": {"type": "cosine", "warmup": 0.02},
@@ -84,12 +85,12 @@ def base_plan(data: Path, output: Path, text: Path, base: Path) -> Plan:
     )
 
 
-def arm_plan(data: Path, output: Path, name: str, seed: int) -> Plan:
+def arm_plan(data: Path, output: Path, name: str, seed: int, tokens: int) -> Plan:
     """Three updates of the base in one way; every probe set is asked after each."""
     text, options = output / "text", ARMS[name]
     years = [new for _, new in almanac.periods()]
     stage = {
-        "tokens": TOKENS,
+        "tokens": tokens,
         "max_epochs": 100,
         "learning_rate": RATE * options.get("factor", 1.0),
         "schedule": {"type": "rewarm", "warmup": 0.05},
@@ -130,14 +131,19 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("output", type=Path)
     parser.add_argument("--base", type=Path, required=True)
+    parser.add_argument(
+        "--tokens", type=parse_count, default=280_000,
+        help="New ones of each update, some ten passes; replay comes on top: all arms read the new text equally often.",
+    )  # fmt: skip
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--only", nargs="*", default=[])
     given = parser.parse_args()
     text = prepared(given.data, given.output)
-    run(base_plan(given.data, given.output, text, given.base), command="studies/facts/study.py")
+    run(base_plan(given.data, given.output, text, given.base, given.tokens), command="studies/facts/study.py")
     names = [name for name in ARMS if not given.only or name in given.only]
-    plans = [arm_plan(given.data, given.output, name, seed) for seed in range(1, given.seeds + 1) for name in names]
+    seeds = range(1, given.seeds + 1)
+    plans = [arm_plan(given.data, given.output, name, seed, given.tokens) for seed in seeds for name in names]
     os.environ["OMP_NUM_THREADS"] = "1"
     with ProcessPoolExecutor(given.jobs, multiprocessing.get_context("spawn")) as pool:
         for folder in pool.map(_run, plans):

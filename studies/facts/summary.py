@@ -134,7 +134,7 @@ def arm(root: Path, name: str, seeds: list[int]) -> dict[str, Any]:
     return figures
 
 
-def draw(root: Path, names: list[str], seeds: list[int]) -> None:
+def draw(root: Path, names: list[str], seeds: list[int], keep: Path) -> None:
     """The arms in the plane of what is kept and what is learned, a small mark for each seed and a large one for all."""
     figure, axes = pyplot.subplots(figsize=(6.4, 4.4))
     for name in names:
@@ -146,11 +146,12 @@ def draw(root: Path, names: list[str], seeds: list[int]) -> None:
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right", frameon=False)
     figure.tight_layout()
-    figure.savefig(HERE / "facts.svg", metadata={"Date": None})
+    figure.savefig(keep / "facts.svg", metadata={"Date": None})
 
 
 def main() -> None:
     """Writes results.json and facts.svg, and prints the tables."""
+    keep = Path(sys.argv[2]) if len(sys.argv) > 2 else HERE
     root = Path(sys.argv[1])
     names = sorted(folder.name for folder in (root / "arms").iterdir())
     seeds = sorted({int(folder.name) for name in names for folder in (root / "arms" / name).iterdir()})
@@ -163,8 +164,8 @@ def main() -> None:
     for claim, (first, second, kind, measure, direction) in CONTRASTS.items():
         found = contrast(root, seeds, first, second, kind, measure)
         results["contrasts"][claim] = {"measure": f"{measure} of {kind}", **found, "verdict": verdict(found, direction)}
-    (HERE / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    draw(root, names, seeds)
+    (keep / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    draw(root, names, seeds, keep)
     print("| arm | constant facts kept | changed facts learned | answered with the old | books | tokens |")
     print("|---|---|---|---|---|---|")
     for name, one in results["arms"].items():

@@ -131,13 +131,14 @@ def table(kept: dict[str, Any]) -> str:
 
 def main() -> None:
     """Writes results.json and prints the table and the claims."""
+    keep = Path(sys.argv[2]) if len(sys.argv) > 2 else HERE
     files = sorted(Path(sys.argv[1]).glob("seed-*.json"))
     results = [json.loads(file.read_text(encoding="utf-8")) for file in files]
     kept = {
         "tokens of each stage": results[0]["tokens"], "seeds": [one["seed"] for one in results],
         "arms": summed_up(results), "claims": claims(results),
     }  # fmt: skip
-    (HERE / "results.json").write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+    (keep / "results.json").write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
     print(table(kept["arms"]))
     for claim, one in kept["claims"].items():
         difference = one["difference"]

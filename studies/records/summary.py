@@ -80,6 +80,7 @@ def books(runs: dict[str, dict[int, dict[str, Any]]]) -> dict[str, list[float]]:
 
 def main() -> None:
     """Writes results.json and prints the tables."""
+    keep = Path(sys.argv[2]) if len(sys.argv) > 2 else HERE
     base, runs = read(Path(sys.argv[1]))
     kinds = {kind: list(forms) for kind, forms in base["probes"].items()}
     losses = {
@@ -99,7 +100,7 @@ def main() -> None:
         "books, change of the loss": books(runs),
         "contrasts": {name: contrast(runs, asked) for name, asked in CONTRASTS.items()},
     }  # fmt: skip
-    (HERE / "results.json").write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+    (keep / "results.json").write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
     print("| arm | " + " | ".join(kept["base"]) + " | books |")
     print("|---" * (len(kept["base"]) + 2) + "|")
     print("| base | " + " | ".join(f"{value:.3f}" for value in kept["base"].values()) + " | |")

@@ -95,6 +95,7 @@ def table(kept: dict[str, Any]) -> str:
 
 def main() -> None:
     """Writes results.json and prints the table and the claims."""
+    keep = Path(sys.argv[2]) if len(sys.argv) > 2 else HERE
     folder = Path(sys.argv[1])
 
     def read(name: str) -> list[dict[str, Any]]:
@@ -110,7 +111,7 @@ def main() -> None:
         "accuracy of the two ends": [measured([one["accuracies"][end] for one in controls]) for end in (0, 1)],
     }
     kept["claims"] = claims(kept)
-    (HERE / "results.json").write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+    (keep / "results.json").write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
     print(table(kept))
     for claim, holds in kept["claims"].items():
         print(f"{'holds' if holds else 'does not hold'}: {claim}")

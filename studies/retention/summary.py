@@ -64,6 +64,7 @@ def alone(svg: str) -> str:
 
 def main() -> None:
     """Writes the two files and prints the table."""
+    keep = Path(sys.argv[2]) if len(sys.argv) > 2 else HERE
     comparison = Comparison.model_validate_json(Path(sys.argv[1]).read_text(encoding="utf-8"))
     kept = {
         "seeds": comparison.seeds,
@@ -78,10 +79,10 @@ def main() -> None:
             for one in comparison.tried
         ],
     }
-    (HERE / "results.json").write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+    (keep / "results.json").write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
     panel = pareto(comparison)
     if panel is not None:
-        (HERE / "frontier.svg").write_text(alone(panel.svg) + "\n", encoding="utf-8")
+        (keep / "frontier.svg").write_text(alone(panel.svg) + "\n", encoding="utf-8")
     print(table(comparison))
 
 

@@ -86,6 +86,7 @@ def told(found: dict[str, Any]) -> list[str]:
 
 def main() -> None:
     """Writes results.json and prints the table."""
+    keep = Path(sys.argv[2]) if len(sys.argv) > 2 else HERE
     runs = grouped(sorted((Path(sys.argv[1]) / "runs").glob("*.json")))
     arms: dict[str, dict[str, Any]] = {}
     for (arm, share), own in runs.items():
@@ -104,7 +105,7 @@ def main() -> None:
         "arms": arms,
         "told": told(arms),
     }
-    (HERE / "results.json").write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+    (keep / "results.json").write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
     print("| arm | share | domain | noise | loss on the domain | loss on books | domain, against random |")
     print("|---|---|---|---|---|---|---|")
     for arm, shares in arms.items():

@@ -1,12 +1,14 @@
-"""The standard library of the running Python as sketches: python studies/sketches/study.py
+"""The standard library of the running Python as sketches: python studies/sketches/study.py [--every 1] [--output FILE]
 
 Every file in mode `constants`, and one in eight by its name's hash in `names` and `both`. Counts files sketched, files
 without a sketch by reason, and whether the laws hold: a sketch parses, a sketch of a sketch is that sketch, and a
-generator's document gives its source back. Writes results.json beside this file.
+generator's document gives its source back. Of the files it takes every one, or one in `--every`. Writes results.json
+beside this file, or FILE.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import multiprocessing
 import platform
@@ -28,7 +30,11 @@ ONE_IN = 8
 
 def main() -> None:
     """Sketches every file and writes what came of it."""
-    files = sorted(file for file in ROOT.rglob("*.py") if "site-packages" not in file.parts)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--every", type=int, default=1)
+    parser.add_argument("--output", type=Path, default=RESULTS)
+    given = parser.parse_args()
+    files = sorted(file for file in ROOT.rglob("*.py") if "site-packages" not in file.parts)[:: given.every]
     counts: Counter[str] = Counter()
     without: dict[str, list[str]] = {}
     with multiprocessing.get_context("spawn").Pool(2) as pool:
@@ -45,7 +51,7 @@ def main() -> None:
         **dict(sorted(counts.items())),
         "files_without_sketch": {reason: sorted(names) for reason, names in without.items()},
     }
-    RESULTS.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    given.output.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(found, indent=1))
 
 
