@@ -110,7 +110,9 @@ def claims(size: Size) -> dict[str, list[Arm]]:
     single = [text for text in SHIFTS if text in size.texts]
     found["cosines"] = [one(f"{text}/rescaled", size, schedule=rewarmed(form="rescaled")) for text in single]
     found["cosines"] += [one(f"{text}/clamped", size) for text in single]
-    found["optimizer"] = [Arm(f"german/{name}", "branch", (), ("books", "german")) for name in branches(size)]
+    found["optimizer"] = [
+        Arm(f"german/{name}", "branch", (stage,), ("books", "german")) for name, stage in branches(size).items()
+    ]
     found["optimizer"] += [one(f"german/warmup-{share:g}", size, schedule=rewarmed(share)) for share in (0.0, 0.01)]
     return found | streams(size) | {"T12": found["T6"]}
 

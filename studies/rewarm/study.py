@@ -13,7 +13,6 @@ beside this file and the pages in docs of what is there. `--small` goes once thr
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import os
 import shutil
@@ -26,6 +25,7 @@ from typing import Any
 import arms
 import laws
 from arms import Arm, Size
+from rows import Rows
 from safetensors.torch import load_file
 
 from rewarm.launch import tune
@@ -52,25 +52,9 @@ class Study:
     size: Size
 
     @property
-    def rows_file(self) -> Path:
-        """One line for every finished run."""
-        return self.output / "rows.jsonl"
-
-    def rows(self) -> list[dict[str, Any]]:
-        """The rows of finished runs; a last line that was cut off is left out."""
-        if not self.rows_file.is_file():
-            return []
-        return [json.loads(line) for line in self.rows_file.read_text(encoding="utf-8").split("\n")[:-1] if line]
-
-    def add(self, row: Mapping[str, Any]) -> None:
-        """Appends a row and flushes it to disk; what a crash left of a line before it is cut off first."""
-        held = self.rows_file.read_bytes() if self.rows_file.is_file() else b""
-        with self.rows_file.open("r+b" if held else "wb") as file:
-            file.seek(held.rfind(b"\n") + 1)
-            file.truncate()
-            file.write(json.dumps(row).encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
+    def rows(self) -> Rows:
+        """What has been found."""
+        return Rows(self.output / "rows.jsonl")
 
     def plan(self, arm: Arm, seed: int, base: str | Mapping[str, Any]) -> Plan:
         """The plan of an arm."""
@@ -85,6 +69,7 @@ class Study:
             directory = RunDirectory(self.output / "tokenizer-run")
             make_tokenizer(self.plan(arms.constant_base(self.size), 1, base), directory)
             directory.tokenizer.rename(folder)
+            shutil.rmtree(directory.root)
         return {"from": "scratch", "config": arms.CONFIG, "tokenizer": str(folder)}
 
     def kept(self, seed: int, name: str) -> Path:
@@ -105,7 +90,7 @@ def train_base(study: Study, seed: int) -> None:
         weights = sorted(directory.training(BASE_LEG).glob("checkpoint-*/weights.safetensors"))[-1]
         keep(directory, directory.base, study.kept(seed, "half-base"), load_file(weights))
     stopped(plan, None)
-    study.add(row_of(study, plan, arm, seed, collected(directory.root), "base"))
+    study.rows.add(row_of(study, plan, arm, seed, collected(directory.root), "base"))
     shutil.copytree(directory.model(BASE_LEG), study.kept(seed, "base"))
 
 
@@ -142,7 +127,7 @@ def train_constant_base(study: Study, seed: int) -> None:
     arm = arms.constant_base(study.size)
     plan = study.plan(arm, seed, study.scratch())
     result = run(plan, command=COMMAND)
-    study.add(row_of(study, plan, arm, seed, result, "T11"))
+    study.rows.add(row_of(study, plan, arm, seed, result, "T11"))
     shutil.copytree(plan.directory / BASE_LEG, study.kept(seed, "constant-base"))
     shutil.rmtree(plan.directory)
 
@@ -157,7 +142,7 @@ def carry_out(study: Study, arm: Arm, seed: int, claim: str) -> None:
     base = study.scratch() if arm.start == "scratch" else str(study.kept(seed, arm.start))
     plan = study.plan(arm, seed, base)
     result = early(plan) if arm.early else run(plan, command=COMMAND)
-    study.add(row_of(study, plan, arm, seed, result, claim))
+    study.rows.add(row_of(study, plan, arm, seed, result, claim))
     shutil.rmtree(plan.directory)
 
 
@@ -184,7 +169,7 @@ def carry_out_branches(study: Study, seed: int) -> None:
     result = run(plan, command=COMMAND)
     for name, stage in arms.branches(study.size).items():
         branch = Arm(f"german/{name}", "branch", (stage,), arm.watch)
-        study.add(row_of(study, plan, branch, seed, result, "optimizer"))
+        study.rows.add(row_of(study, plan, branch, seed, result, "optimizer"))
     shutil.rmtree(plan.directory)
 
 
@@ -262,7 +247,7 @@ def main() -> None:
             continue
         for seed in range(1, (given.seeds or size.seeds) + 1):
             for arm in wanted:
-                if all((row["arm"], row["seed"]) != (arm.name, seed) for row in study.rows()):
+                if all((row["arm"], row["seed"]) != (arm.name, seed) for row in study.rows.read()):
                     carry_out(study, arm, seed, claim)
                     print(f"{time.perf_counter() - start:7.0f} s  {claim}, seed {seed}: {arm.name}", flush=True)
     print("every claim that was asked for is complete", flush=True)

@@ -20,6 +20,7 @@ import matplotlib.style
 import numpy as np
 from claims import Claim, all_claims
 from matplotlib.figure import Figure
+from rows import Rows
 from verdicts import MARGIN, SEEDS, Finding, Runs, Verdict, find, of_claim
 
 from rewarm.report.comparison import HEAD
@@ -41,8 +42,7 @@ def read(output: Path | None) -> list[dict[str, Any]]:
     if output is None:
         rows = json.loads((HERE / "results.json").read_text(encoding="utf-8"))["rows"]
     else:
-        lines = (output / "rows.jsonl").read_text(encoding="utf-8").split("\n")[:-1]
-        rows = [json.loads(line) for line in lines if line]
+        rows = Rows(output / "rows.jsonl").read()
     found = {(row["arm"], row["seed"]): row for row in rows}
     return [row for row in found.values() if row["seed"] in SEEDS]
 
@@ -59,19 +59,14 @@ def page(claim: Claim, findings: Sequence[Finding], has_figure: bool) -> str:
     where = "How it was measured, and the rule: [the study](../../rewarm-study.md)."
     lines = [f"# {claim.name}: {verdict}", "", claim.says, "", f"Source: {claim.source}.", "", f"{made} {where}", ""]
     if verdict == "not run yet":
-        lines += ["**Not run yet**: not every arm of this claim has been run under every seed. The rows below that have"
-                  " numbers for some seeds decide nothing.", ""]  # fmt: skip
+        some = "Rows below that have numbers for some seeds decide nothing."
+        lines += [f"**Not run yet**: not every arm of this claim has been run under every seed. {some}", ""]
     if has_figure:
         lines += [f"![{claim.name}]({claim.name}.svg)", ""]
     for title, beside in (("What decides", False), ("Beside it (does not count)", True)):
         chosen = [one for one in findings if one.statement.beside is beside]
         if chosen:
-            lines += [
-                f"## {title}",
-                "",
-                "| difference, nats per token | claimed | mean | 95 % interval | seeds | says |",
-            ]
-            lines += ["|---|---|---|---|---|---|", *map(table_row, chosen), ""]
+            lines += [f"## {title}", "", *table(chosen, 1 + findings.index(chosen[0])), ""]
     return "\n".join(lines).rstrip() + "\n"
 
 
