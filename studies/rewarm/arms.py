@@ -113,7 +113,7 @@ def claims(size: Size) -> dict[str, list[Arm]]:
     found["optimizer"] = [
         Arm(f"german/{name}", "branch", (stage,), ("books", "german")) for name, stage in branches(size).items()
     ]
-    found["optimizer"] += [one(f"german/warmup-{share:g}", size, schedule=rewarmed(share)) for share in (0.0, 0.01)]
+    found["optimizer"] += [one("german/warmup-0", size, schedule=rewarmed(0.0)), one("german/clamped", size)]
     return found | streams(size) | {"T12": found["T6"]}
 
 
