@@ -223,7 +223,7 @@ def plan(data: Path, output: Path, size: Size, seed: int, arm: Arm, base: str | 
     stream_of, early = len(arm.stages) > 1 and arm.start != "branch", arm.early
     every = size.update // size.points
     if stream_of:
-        every = size.chunk * (1 if len(arm.watch) == 2 else 2) // size.points
+        every = size.chunk // (size.points if len(arm.watch) == 2 else max(2, size.points // 2))
     if arm.start == "branch" or arm.name == "constant-base":
         every = size.base // size.points
     if early:

@@ -59,15 +59,18 @@ def at_share(arm: str, text: str, share: float) -> Value:
 
 
 def bump(arm: str, text: str) -> Value:
-    """Mean over the boundaries of a stream: loss at the first scored point of a stage less that at the end before."""
+    """Mean over the boundaries of a stream: loss at the first scored point of a stage less that at the end before.
+    KeyError where nothing was scored within a stage."""
 
     def value(runs: Runs) -> float:
         row = runs[arm]
         stages = [leg for leg in row["after"] if not leg.endswith("-release")]
         found = []
         for before, leg in pairwise(stages):
-            first = next(point[2][text] for point in row["curve"] if point[0] == leg)
-            found.append(first - row["after"][before][text][0])
+            scored = [point[2][text] for point in row["curve"] if point[0] == leg]
+            found += [first - row["after"][before][text][0] for first in scored[:1]]
+        if not found:
+            raise KeyError(arm)
         return fmean(found)
 
     return value

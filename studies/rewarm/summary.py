@@ -137,14 +137,12 @@ def forest(axes: Any, drawn: Mapping[int, Finding]) -> None:
     axes.axvline(0, color=INK, linewidth=0.8)
     for edge in (-MARGIN, MARGIN):
         axes.axvline(edge, color=MUTED, linewidth=0.6, linestyle=(0, (2, 2)))
-    bound = 1.15 * max(
-        MARGIN,
-        *(abs(one.mean) for one in drawn),
-        *(min(abs(edge), 4 * abs(one.mean) + MARGIN) for one in drawn for edge in (one.low, one.high)),
-    )
+    # An interval that is much wider than what it is of would leave the others no room: it is cut off.
+    edges = [min(abs(edge), 4 * abs(one.mean) + MARGIN) for one in drawn.values() for edge in (one.low, one.high)]
+    bound = 1.15 * max(MARGIN, *edges)
     axes.set(xlim=(-bound, bound), xlabel="difference, nats per token", yticks=[-place for place in range(len(drawn))])
     axes.set_yticklabels([str(number) for number in drawn])
-    axes.set_title("rows of the tables, by number", fontsize=8, color=MUTED)
+    axes.set_title("rows of the tables by number: blue held, orange not, grey undecided", fontsize=8, color=MUTED)
 
 
 def alone(svg: str) -> str:
