@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: setup demo test check bench studies format clean
+.PHONY: setup demo test test-cluster check bench studies format clean
 
 setup: $(VENV)/.ready
 
@@ -29,6 +29,18 @@ check: setup
 	$(BIN)/mypy
 	$(BIN)/pytest tests/test_layers.py tests/test_house_style.py
 
+# Ray lies in an environment of its own on top of the first: it is an extra, and nothing else needs it.
+$(VENV)-cluster/.ready: $(VENV)/.ready requirements-cluster.lock
+	$(BIN)/python -m venv $(VENV)-cluster
+	printf 'import site; site.addsitedir("%s")\n' \
+	  "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" > \
+	  "$$($(VENV)-cluster/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/rewarm.pth"
+	$(VENV)-cluster/bin/pip install --quiet --disable-pip-version-check --no-deps -r requirements-cluster.lock
+	@touch $@
+
+test-cluster: $(VENV)-cluster/.ready
+	$(VENV)-cluster/bin/python -m pytest tests/engines
+
 # The peers lie in an environment of their own on top of the first, so that nothing they need changes how rewarm starts.
 $(VENV)-bench/.ready: $(VENV)/.ready requirements-bench.lock
 	$(BIN)/python -m venv $(VENV)-bench
@@ -50,4 +62,4 @@ format: setup
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) $(VENV)-bench .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(VENV)-bench $(VENV)-cluster .mypy_cache .ruff_cache .pytest_cache

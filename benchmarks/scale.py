@@ -1,12 +1,13 @@
 """Several processes against one: the same weights and losses after 200 steps, and after going on with other numbers.
 
-    python benchmarks/scale.py [--steps 200] [--out FILE]
+    python benchmarks/scale.py [--steps 200] [--methods] [--out FILE]
 
 A small Llama in fp32 learns the same rows with rewarm's loop in 1, 2 and 4 processes of this machine, with whole
-weights in each (`none`) and in parts (`full`, FSDP2). `2 -> 4 -> 1` is stopped after a third and after two thirds of
-the steps. A step has six rows in passes of one row, which four processes cannot divide evenly. `weights` is the largest
-difference of any weight from that of one process, `losses` of the loss of any step, in nats per token. Times are no
-claim: on CPUs that are shared, more processes make no step faster.
+weights in each (`none`) and in parts (`full`, FSDP2). `2 full -> 4 full -> 1 -> 2 none` is stopped after each quarter
+of the steps: checkpoints in parts, which 4 processes and one read. A step has six rows in passes of one row, which four
+processes cannot divide evenly. `weights` is the largest difference of any weight from that of one process, `losses` of
+the loss of any step, in nats per token. Times are no claim: on shared CPUs more processes make no step faster.
+`--methods` compares every retention method and adapter instead (scale_methods.py).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import scale_methods
 from training import make_model, make_rows
 from turns import bar_of, machine, tell
 
@@ -87,11 +89,9 @@ def processes(count: int, given: list[str]) -> float:
 
 def differences(folder: Path, name: str, steps: int) -> dict[str, float]:
     """How far a leg is from that of one process."""
-    from safetensors.torch import load_file
+    from rewarm.training import checkpoint, journal
 
-    from rewarm.training import journal
-
-    found, wanted = (load_file(folder / one / f"checkpoint-{steps}" / "weights.safetensors") for one in (name, "1"))
+    found, wanted = (checkpoint.tensors(folder / one / f"checkpoint-{steps}", "weights") for one in (name, "1"))
     losses = [[entry["loss"] for entry in journal.read(folder / one / "journal.jsonl")] for one in (name, "1")]
     assert len(losses[0]) == len(losses[1]) == steps
     return {
@@ -105,7 +105,9 @@ def compare(steps: int) -> dict[str, Any]:
     ways = {"1": [(1, False, steps)]}
     for count in (2, 4):
         ways |= {f"{count}, none": [(count, False, steps)], f"{count}, full": [(count, True, steps)]}
-    ways["2 -> 4 -> 1"] = [(2, True, steps // 3), (4, True, 2 * steps // 3), (1, False, steps)]
+    ways["2 full -> 4 full -> 1 -> 2 none"] = [
+        (2, True, steps // 4), (4, True, steps // 2), (1, False, 3 * steps // 4), (2, False, steps)
+    ]  # fmt: skip
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as place:
         for name, parts in ways.items():
@@ -125,18 +127,39 @@ def compare(steps: int) -> dict[str, Any]:
     return {"benchmark": "scale", "machine": machine(), "steps": steps, "ways": found, "bars": bars}
 
 
+def compare_methods(steps: int) -> dict[str, Any]:
+    """Every method in two processes and then three, against one."""
+    with tempfile.TemporaryDirectory() as place:
+        for way, count, until in (
+            ("one", 1, steps), ("none", 2, steps // 3), ("none", 3, steps), ("full", 2, steps // 3), ("full", 3, steps)
+        ):  # fmt: skip
+            seconds = processes(count, [place, way, "methods", str(steps), str(until)])
+            print(way, count, f"{seconds:.1f} s", file=sys.stderr, flush=True)
+        found = scale_methods.differences(Path(place))
+    bars = [
+        bar_of(f"{name}, {way}: weights less those of one", away, BAR, "lower")
+        for name, ways in found.items()
+        for way, away in ways.items()
+    ]
+    return {"benchmark": "scale_methods", "machine": machine(), "steps": steps, "methods": found, "bars": bars}
+
+
 def main() -> None:
     """Runs the comparison, or one process of it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--methods", action="store_true")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--work", nargs=5, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.work:
         folder, name, sharded, steps, until = options.work
-        work(Path(folder), name, bool(int(sharded)), int(steps), int(until))
+        if sharded == "methods":
+            scale_methods.train_all(Path(folder), name, int(steps), int(until), SHAPE)
+        else:
+            work(Path(folder), name, bool(int(sharded)), int(steps), int(until))
     else:
-        tell(compare(options.steps), options.out)
+        tell((compare_methods if options.methods else compare)(options.steps), options.out)
 
 
 if __name__ == "__main__":

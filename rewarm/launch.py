@@ -46,11 +46,37 @@ def tune() -> None:
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], os.environ | variables)
 
 
-def start_together(count: int) -> int:
+def start_together(count: int, restarts: int = 0) -> int:
     """Starts this very command as `count` processes of this machine that find each other; the exit code of the first.
 
-    SIGTERM and Ctrl-C are passed on to all of them. One that dies without a word ends the others.
+    SIGTERM and Ctrl-C are passed on to all of them. One that dies without a word ends the others; where that was by a
+    signal that did not come from here, all are started again, up to `restarts` times. An error would come again.
     """
+    started: list[subprocess.Popen[bytes]] = []
+    asked = False
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        asked = True
+        for process in started:
+            process.send_signal(signal.SIGTERM)
+
+    before = {number: signal.signal(number, pass_on) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        while True:
+            started[:] = _started(count)
+            killed = _killed(started)
+            if killed is None or asked or not restarts:
+                return max(1, started[0].returncode) if started[0].returncode else 0
+            restarts -= 1
+            left = f"{restarts} more restart{'' if restarts == 1 else 's'} left"
+            print(f"rewarm: process {killed} of {count} was killed; all start again ({left})", file=sys.stderr)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _started(count: int) -> list[subprocess.Popen[bytes]]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -62,33 +88,29 @@ def start_together(count: int) -> int:
     }
     threads = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // count))} | dict(os.environ)
     command = [sys.executable, *sys.orig_argv[1:]]
-    started = [
+    return [
         # A group of its own: Ctrl-C of a terminal reaches it once, from here.
         subprocess.Popen(command, env=threads | shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)}, process_group=0)
         for rank in range(count)
     ]
 
-    def pass_on(number: int, frame: FrameType | None) -> None:
-        for process in started:
-            process.send_signal(signal.SIGTERM)
 
-    before = {number: signal.signal(number, pass_on) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        while started[0].poll() is None and all(process.poll() is None for process in started[1:]):
-            time.sleep(0.1)
-        # The first one tells of what another one ended by; where it cannot, it is ended, too.
-        for process in started:
-            _ended(process)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    return max(1, started[0].returncode) if started[0].returncode else 0
+def _killed(started: list[subprocess.Popen[bytes]]) -> int | None:
+    """Waits until all have ended; the number of one that was killed by a signal, though not from here."""
+    while started[0].poll() is None and all(process.poll() is None for process in started[1:]):
+        time.sleep(0.1)
+    # The first one tells of what another one ended by; where it cannot, it is ended, too.
+    by_themselves = [_ends(process) for process in started]
+    dead = zip(started, by_themselves, strict=True)
+    return next((rank for rank, (process, alone) in enumerate(dead) if alone and process.returncode < 0), None)
 
 
-def _ended(process: subprocess.Popen[bytes]) -> None:
+def _ends(process: subprocess.Popen[bytes]) -> bool:
     """Waits for a process of which another one has ended, and ends it where it does not end by itself."""
     try:
         process.wait(LEAVING_SECONDS)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+        return False
+    return True

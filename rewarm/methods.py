@@ -14,7 +14,7 @@ import pkgutil
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
-from typing import Any, TypeVar, get_args, get_origin
+from typing import Any, ClassVar, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -36,12 +36,24 @@ class Options(BaseModel):
 
 
 class Method(Options):
-    """Base of every slot. Subclasses set `paper` to the source of the method (an arXiv id or a sentence)."""
+    """Base of every slot. Subclasses set `paper` to the source of the method (an arXiv id or a sentence).
+
+    One for `several` processes gives the same there as with one (tests/scale); `alone` says which are refused.
+    """
+
+    several: ClassVar[bool] = False
 
     @classmethod
     def method_name(cls) -> str:
         """The name a plan uses: the file's name with dashes."""
         return cls.__module__.rpartition(".")[2].replace("_", "-")
+
+    def alone(self, in_parts: bool) -> str | None:
+        """Why several processes cannot train with it, and what to do; None where they can. `in_parts` is whether each
+        may hold a part of the weights."""
+        if self.several:
+            return None
+        return "has not been shown to train the same with several processes. Start one process, or leave it out"
 
     def texts(self) -> tuple[str, ...]:
         """The texts it reads besides a stage's batches: words of rewarm/stages.py, or names of corpora."""

@@ -16,6 +16,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
+from rewarm.expected import Foretold
 from rewarm.kinds import corpus_options
 from rewarm.languages import Code, unknown_languages
 from rewarm.methods import Faults, Method, Options, build, checked
@@ -57,11 +58,15 @@ class Facts(Options):
 
 
 class Watch(Options):
-    """A corpus whose held-out documents are scored before, during and after training; `tokens` caps the cost."""
+    """A corpus whose held-out documents are scored before, during and after training; `tokens` caps the cost.
+
+    `part` scores one half of them only, `pilot` or `final`: what a plan was chosen by is not what it is judged by.
+    """
 
     corpus: Name
     role: Literal["old", "new"] | None = None
     tokens: PositiveCount | None = None
+    part: Literal["all", "pilot", "final"] = "all"
 
 
 def _listed(value: Any) -> Any:
@@ -188,6 +193,7 @@ class Plan(Options):
     save_steps: Annotated[int, Field(ge=1)] | None = None
     save_total_limit: Annotated[int, Field(ge=2)] = 2
     bad_rows: Share = 0.001
+    forecast: Foretold | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -200,6 +206,10 @@ class Plan(Options):
         problems = unknown_names(self.stages, tuple(self.corpora), watched, self.old_corpus, self.probes)
         problems += unfit(self.stages, self.corpora, self.old_corpus, self.compile is True)
         problems += unknown_languages(self.languages, self.corpora)
+        unwatched = [name for name in (self.forecast.changes if self.forecast else ()) if name not in watched]
+        problems += [
+            f"forecast.changes: '{name}' is not watched, so nothing would be held against it" for name in unwatched
+        ]
         if self.batch_tokens % self.seq_len:
             nearest_batch = max(1, round(self.batch_tokens / self.seq_len)) * self.seq_len
             problems.append(

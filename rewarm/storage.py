@@ -50,6 +50,15 @@ def write_json(file: Path, value: Any) -> None:
     os.replace(partial, file)
 
 
+def sync_folder(folder: Path) -> None:
+    """Flushes the names of a folder's files to disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 @contextlib.contextmanager
 def full_disk_told(folder: Path, kept: str) -> Iterator[None]:
     """Turns what the system says of a full disk, whichever file it was about, into a StorageError; `kept` says what in

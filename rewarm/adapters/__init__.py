@@ -25,8 +25,7 @@ class Adapter(Method):
     `run` one adapter is trained by the stages that name it, one after the other, and each exports a merged copy.
     An adapter that `merges` becomes part of a plain Hugging Face model; another is exported beside the weights
     (rewarm/adapters/beside.py), and AutoModelForCausalLM alone then loads the model without it.
-    One `of_decoders` is for models that read from left to right. One for `several` processes trains the same there as
-    in one (tests/scale); another is refused.
+    One `of_decoders` is for models that read from left to right.
     `learning_rate_factor` multiplies the stage's learning rate: fresh parameters bear, and LoRA wants, a higher one.
     """
 
@@ -34,7 +33,6 @@ class Adapter(Method):
     cost: ClassVar[str] = ""
     merges: ClassVar[bool] = True
     of_decoders: ClassVar[bool] = True
-    several: ClassVar[bool] = False
 
     sweep: ClassVar[Mapping[str, Sequence[Any]]] = {"learning_rate_factor": (1.0, 3.0, 10.0)}
 

@@ -36,6 +36,7 @@ class BlockExpansion(Adapter):
     norms at 0 instead was tried; it needs thirty times the rate, and ends at the same trade of old text for new.
     """
 
+    several: ClassVar[bool] = True
     paper: ClassVar[str] = "arXiv 2401.02415"
     cost: ClassVar[str] = "more layers for good: a quarter more time to train and to use; gradients for the new ones"
 

@@ -31,6 +31,7 @@ class KAdapter(Adapter):
     and AutoModelForCausalLM alone loads the model without it.
     """
 
+    several: ClassVar[bool] = True
     paper: ClassVar[str] = "arXiv 2002.01808"
     cost: ClassVar[str] = "its blocks in every pass; gradients for these alone, none through the frozen layers"
     merges: ClassVar[bool] = False

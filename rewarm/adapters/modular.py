@@ -30,6 +30,7 @@ class Modular(Adapter):
     and AutoModelForCausalLM alone loads the model without it.
     """
 
+    several: ClassVar[bool] = True
     paper: ClassVar[str] = "arXiv 2110.03215"
     cost: ClassVar[str] = "a small model in every pass; gradients for it alone, none through the frozen one"
     merges: ClassVar[bool] = False

@@ -143,7 +143,10 @@ def _defect(given: list[str]) -> Any:
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         if "--debug" in given:
             traceback.print_exception(kind, error, trace)
-        message = f"unexpected {kind.__name__}: {error}. This is a defect; please report it with what --debug prints"
+        where = "".join(f" {note}" for note in getattr(error, "__notes__", ()))
+        message = (
+            f"unexpected {kind.__name__}: {error}. This is a defect; please report it with what --debug prints.{where}"
+        )
         _failed([word for word in given if word != "--debug"], message, FAILED)
 
     return hook

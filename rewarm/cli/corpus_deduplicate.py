@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rewarm.cli.engine import Address, EngineName, chosen
 from rewarm.cli.given import TEXT, corpus, value
 from rewarm.cli.verb import Answer, Manner, table, verb
 from rewarm.cli.watcher import Watcher
@@ -53,6 +54,8 @@ class Options:
         ),
     ] = False  # fmt: skip
     bad_rows: Annotated[str, typer.Option(metavar="SHARE", help="The share of rows that may be bad.")] = "0.1%"
+    engine: EngineName = "local"
+    address: Address = None
 
 
 def register_corpus(group: typer.Typer) -> None:
@@ -65,11 +68,11 @@ def deduplicate(manner: Manner, options: Options) -> Answer:
 
     Near copies are those of similar runs of five words (Jaccard), within NEW and against other text. Kept documents go
     to FILE.jsonl.zst with all their fields, a line on each other one (why, and what it repeats) to
-    FILE.dropped.jsonl.zst, and the counts to FILE.json.
+    FILE.dropped.jsonl.zst, and the counts to FILE.json. The same command goes on after a stop.
     """
     job = _job(options)
-    with Watcher(manner) as watcher:
-        found = job.run(watcher.tell_or_stop, manner.dry_run)
+    with Watcher(manner) as watcher, chosen(options.engine, options.address) as engine:
+        found = job.run(watcher.tell_or_stop, manner.dry_run, engine)
     files = {} if manner.dry_run else {"kept": str(job.out), "dropped": str(job.dropped), "summary": str(job.summary)}
     return Answer({**found, "files": files}, _parts(found, files))
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rewarm.cli.engine import Address, EngineName, chosen
 from rewarm.cli.verb import Answer, Manner, table, verb
 from rewarm.cli.watcher import Watcher
 
@@ -53,6 +54,8 @@ class Options:
         int,
         typer.Option(metavar="N", help="Processes that compare; 0: one for every core but the reader's, 8 at most."),
     ] = 0
+    engine: EngineName = "local"
+    address: Address = None
 
 
 def register_corpus(group: typer.Typer) -> None:
@@ -73,8 +76,8 @@ def diff(manner: Manner, options: Options) -> Answer:
     if manner.dry_run:
         job.folder.finished(job.described())
         return _told(forecast(job))
-    with Watcher(manner) as watcher:
-        summary = job.run(watcher.tell, lambda: watcher.stopping)
+    with Watcher(manner) as watcher, chosen(options.engine, options.address) as engine:
+        summary = job.run(watcher.tell, lambda: watcher.stopping, engine)
     shown = {key: value for key, value in summary.items() if key != "job"}
     return Answer({**shown, "output": str(options.output)}, _parts(summary, options.output))
 

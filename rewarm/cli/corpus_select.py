@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rewarm.cli.engine import Address, EngineName, chosen
 from rewarm.cli.given import TEXT, corpus, value
 from rewarm.cli.verb import Answer, Manner, table, verb
 from rewarm.cli.watcher import Watcher
@@ -64,6 +65,8 @@ class Options:
         typer.Option(metavar="FOLDER", help="Where tokens and scores are kept; FILE.selection if unset."),
     ] = None
     bad_rows: Annotated[str, typer.Option(metavar="SHARE", help="The share of rows that may be bad.")] = "0.1%"
+    engine: EngineName = "local"
+    address: Address = None
 
 
 def register_corpus(group: typer.Typer) -> None:
@@ -82,8 +85,8 @@ def select(manner: Manner, options: Options) -> Answer:
     if manner.dry_run:
         job.finished()
         return _foreseen(job.outlook())
-    with Watcher(manner) as watcher:
-        summary = job.run(watcher.hooks().tell_or_stop)
+    with Watcher(manner) as watcher, chosen(options.engine, options.address) as engine:
+        summary = job.run(watcher.hooks().tell_or_stop, engine)
     shown = {key: value for key, value in summary.items() if key != "job"}
     return Answer(shown, _parts(summary))
 

@@ -35,6 +35,7 @@ def evaluate(manner: Manner, model: _Model, on: _On, execute: Execute = False) -
     It is compared with the run's base on the same documents, so it must use the run's tokenizer. Stores nothing.
     """
     from rewarm.adapters.beside import load_with_adapters
+    from rewarm.hub import fetched
     from rewarm.models.load import HEADS, check_length, check_vocabulary
     from rewarm.river.directory import RunDirectory
     from rewarm.river.fact_rows import facts_of_another
@@ -64,9 +65,10 @@ def evaluate(manner: Manner, model: _Model, on: _On, execute: Execute = False) -
         if not base and not inputs.probes and not plan.suites:
             raise UserError(f"run '{on}' has no watched corpora, probes or suites, so there is nothing to score on")
         kind, words = HEADS[plan.head]
-        base_shape(model, None, kind, words.removeprefix("a "))
-        check_tokenizer(model, inputs.tokenizer, run.tokenizer)
-        loaded = on_device(load_with_adapters(model, head=plan.head))
+        place = fetched(model)
+        base_shape(place.folder, None, kind, words.removeprefix("a "))
+        check_tokenizer(place.folder, inputs.tokenizer, run.tokenizer)
+        loaded = on_device(load_with_adapters(place.folder, head=plan.head))
         check_vocabulary(loaded, inputs.tokenizer)
         check_length(loaded, plan.seq_len)
         losses = score(loaded, inputs, Path(folder) / "model", tell=watcher.hooks().tell_or_stop)
@@ -74,7 +76,7 @@ def evaluate(manner: Manner, model: _Model, on: _On, execute: Execute = False) -
         sets = facts_of_another(plan, answered(run, BASE, asked), model, asked)
         answers = ask_suites_of_another(loaded, inputs, run, watcher.hooks().tell_or_stop)
         suites = suites_of_another(plan, suite_answers(run, BASE, plan.suites), model, answers)
-    return _told(row(model, "stage", losses, base), sets, suites)
+    return _told(row(model, "stage", losses, base), sets, suites, place.commit)
 
 
 def check_tokenizer(model: str, own: TextTokenizer, folder: Path) -> None:
@@ -96,7 +98,7 @@ def check_tokenizer(model: str, own: TextTokenizer, folder: Path) -> None:
         )
 
 
-def _told(found: Row, sets: list[FactSet], suites: Suites) -> Answer:
+def _told(found: Row, sets: list[FactSet], suites: Suites, commit: str | None) -> Answer:
     from rewarm.report.wording import Change, interval, nats, point
 
     shown = table("corpus", "documents", "base", found.name, "change", "95% interval", "verdict")
@@ -109,6 +111,7 @@ def _told(found: Row, sets: list[FactSet], suites: Suites) -> Answer:
     legend = "Loss in nats per byte, and its change against the run's base in percent; below 0 is better."
     values = {
         "model": found.name,
+        "revision": commit,
         "cells": json.loads(found.model_dump_json())["cells"],
         "facts": [json.loads(one.model_dump_json()) for one in sets],
         "suites": json.loads(suites.model_dump_json()),

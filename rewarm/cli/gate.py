@@ -48,32 +48,16 @@ def register(app: typer.Typer) -> None:
 
 def gate(manner: Manner, limits: Limits) -> Answer:
     """Hold a finished run to limits; exit code 2 when not met."""
+    from rewarm.cli.given import share
     from rewarm.report.gate import FactLimits, check
     from rewarm.report.result import read
     from rewarm.report.suite_gate import parse
 
-    losses = _share("--max-forget", limits.max_forget), _share("--min-gain", limits.min_gain)
+    losses = share("--max-forget", limits.max_forget), share("--min-gain", limits.min_gain)
     facts = FactLimits(
-        _share("--max-facts-lost", limits.max_facts_lost), _share("--min-facts-learned", limits.min_facts_learned)
+        share("--max-facts-lost", limits.max_facts_lost), share("--min-facts-learned", limits.min_facts_learned)
     )
     conditions = [parse(text) for text in limits.require or ()]
     outcome = check(read(limits.run), *losses, limits.strict, facts, conditions)
     last = "gate met" if outcome.passed else "gate not met"
     return Answer(dataclasses.asdict(outcome), [*outcome.sentences, last], DONE if outcome.passed else NOT_MET)
-
-
-def _share(option: str, given: str | None) -> float | None:
-    from rewarm.quantities import parse_share
-    from rewarm.types import UserError
-
-    if given is None:
-        return None
-    try:
-        found = parse_share(given)
-    except ValueError as error:
-        raise UserError(f"{option} {given!r}: {error}") from None
-    if found >= 1 and "%" not in given:
-        raise UserError(
-            f"{option} {given} would be {100 * found:g} %: write {given}% for {given} percent, or {found / 100:g}"
-        )
-    return found

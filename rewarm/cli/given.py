@@ -33,3 +33,21 @@ def corpus(name: str, given: str) -> Corpus:
     found = build("corpora", corpus_options(value(name, given)), name)
     assert isinstance(found, Corpus)  # of the corpora folder
     return found
+
+
+def share(option: str, given: str | None) -> float | None:
+    """The share that an option was given as `1%` or `0.01`; None for none. UserError, which names it, for another."""
+    from rewarm.quantities import parse_share
+    from rewarm.types import UserError
+
+    if given is None:
+        return None
+    try:
+        found = parse_share(given)
+    except ValueError as error:
+        raise UserError(f"{option} {given!r}: {error}") from None
+    if found >= 1 and "%" not in given:
+        raise UserError(
+            f"{option} {given} would be {100 * found:g} %: write {given}% for {given} percent, or {found / 100:g}"
+        )
+    return found

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from rewarm.cli.engine import Address, EngineName, chosen
 from rewarm.cli.verb import Answer, Manner, PlanFile, table, verb
 from rewarm.cli.watcher import Watcher
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from rewarm.engines import Engine
     from rewarm.plan import Plan
     from rewarm.river.inputs import Inputs
 
@@ -21,7 +23,7 @@ def register(app: typer.Typer) -> None:
     verb(app, prepare, writes=True, works=True)
 
 
-def prepare(manner: Manner, plan: PlanFile) -> Answer:
+def prepare(manner: Manner, plan: PlanFile, engine: EngineName = "local", address: Address = None) -> Answer:
     """Tokenise every corpus of a plan, once.
 
     Later runs share the result. Prints documents, tokens and bytes of each corpus, what is held out, what is dropped
@@ -39,10 +41,11 @@ def prepare(manner: Manner, plan: PlanFile) -> Answer:
 
             return told(found)
         found.refuse_preparing()
-        return _prepared(loaded, watcher)
+        with chosen(engine, address) as where:
+            return _prepared(loaded, watcher, where)
 
 
-def _prepared(plan: Plan, watcher: Watcher) -> Answer:
+def _prepared(plan: Plan, watcher: Watcher, engine: Engine | None) -> Answer:
     from rewarm.river.directory import RunDirectory
     from rewarm.river.inputs import make_inputs
 
@@ -50,7 +53,7 @@ def _prepared(plan: Plan, watcher: Watcher) -> Answer:
     with run.locked():
         # Without it a run would take the tokenizer of the base that this plan may have had before.
         run.claim(plan)
-        inputs = make_inputs(plan, run, watcher.hooks().tell_or_stop)
+        inputs = make_inputs(plan, run, watcher.hooks().tell_or_stop, engine)
     found = [_described(inputs, name) for name in inputs.stores]
     return Answer({"corpora": found, "notes": inputs.notes}, _parts(found, inputs.notes))
 

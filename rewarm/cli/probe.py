@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -74,17 +74,23 @@ def probe(manner: Manner, options: Options) -> Answer:
 
     asked = FactOptions(options.candidates, options.seed, options.longest)
     _check(options)
+    from rewarm.hub import fetched
+
     with Watcher(manner) as watcher:
         sets, tallies = _read(options)
+        model = fetched(options.model)
+        against = None if options.against is None else fetched(options.against)
         if manner.dry_run:
-            return _forecast(options, sets, asked)
-        scores = _score(options.model, sets, asked, watcher)
-        before = None if options.against is None else _score(options.against, sets, asked, watcher)
+            return _forecast(options, model.folder, sets, asked)
+        scores = _score(model.folder, sets, asked, watcher)
+        before = None if against is None else _score(against.folder, sets, asked, watcher)
     from rewarm.cli.probe_answer import Models, told
 
     files = _written(options, sets, scores, before)
     models = Models(options.model, options.against, options.seed)
-    return told(models, sets, scores, before, tallies, files)
+    answer = told(models, sets, scores, before, tallies, files)
+    commits = {"model": model.commit, "against": None if against is None else against.commit}
+    return replace(answer, values={**answer.values, "revisions": commits})
 
 
 def _check(options: Options) -> None:
@@ -177,13 +183,13 @@ def _score(model: str, sets: Sets, asked: FactOptions, watcher: Watcher) -> dict
     }
 
 
-def _forecast(options: Options, sets: Sets, asked: FactOptions) -> Answer:
+def _forecast(options: Options, model: str, sets: Sets, asked: FactOptions) -> Answer:
     from rewarm.cli.verb import table
     from rewarm.evaluation.facts import forecast
     from rewarm.evaluation.scorers import open_scorer
     from rewarm.quantities import clock
 
-    scorer = open_scorer(options.model)
+    scorer = open_scorer(model)
     found = {name: forecast(scorer, probes, asked) for name, probes in sets.items()}
     shown = table("set", "probes", "answers to score", "about")
     for name, one in found.items():

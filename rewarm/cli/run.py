@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from rewarm.cli.together import Processes, launch, together
+from rewarm.cli.together import Processes, Restarts, launch, together
 from rewarm.cli.verb import Answer, Execute, Manner, PlanFile, verb
 from rewarm.cli.watcher import Watcher
 
@@ -14,7 +14,9 @@ def register(app: typer.Typer) -> None:
     verb(app, run, writes=True, works=True)
 
 
-def run(manner: Manner, plan: PlanFile, execute: Execute = False, processes: Processes = None) -> Answer:
+def run(
+    manner: Manner, plan: PlanFile, execute: Execute = False, processes: Processes = None, restarts: Restarts = 0
+) -> Answer:
     """Train a plan's stages and controls, score every model, report.
 
     The same command goes on after a stop. SIGTERM or Ctrl-C saves and stops; a second one quits at once. With
@@ -31,7 +33,7 @@ def run(manner: Manner, plan: PlanFile, execute: Execute = False, processes: Pro
 
         return told(forecast(loaded, timed=True))
     tune()
-    launch(processes)
+    launch(processes, restarts)
     with together() as world, executing(execute), Watcher(manner if world.is_first else Manner(quiet=True)) as watcher:
         from rewarm.cli.report import told as told_result
         from rewarm.river.following import follow

@@ -20,9 +20,13 @@ Processes = Annotated[
     int | None,
     typer.Option("--processes", min=1, help="Start so many processes here (docs/scale.md).", show_default=False),
 ]
+Restarts = Annotated[
+    int,
+    typer.Option("--restarts", min=0, help="With --processes: start all again, so often, when one is killed."),
+]
 
 
-def launch(processes: int | None) -> None:
+def launch(processes: int | None, restarts: int = 0) -> None:
     """Starts this very command as so many processes and leaves with the exit code of the first; for one, nothing.
 
     A process that was started as one of several starts none.
@@ -31,7 +35,7 @@ def launch(processes: int | None) -> None:
         return
     from rewarm.launch import start_together
 
-    sys.exit(start_together(processes))
+    sys.exit(start_together(processes, restarts))
 
 
 @contextmanager

@@ -35,5 +35,9 @@ class Corpus(Method):
     def read(self, bad: BadRows) -> Iterator[Document]:
         """Every good document in a fixed order; bad rows and the number of rows seen are counted in `bad`."""
 
+    def commit(self) -> str | None:
+        """The commit of what is read, where it is on the hub; prepared text keeps it. None for what lies in files."""
+        return None
+
 
 SLOT = Corpus

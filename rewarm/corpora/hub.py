@@ -8,6 +8,7 @@ from typing import Any
 from rewarm.corpora import paths
 from rewarm.corpora.rows import EVERY, RowReader
 from rewarm.corpora.sources import FieldCorpus, Name
+from rewarm.hub import dataset_commit
 from rewarm.methods import nearest
 from rewarm.types import BadRows, Document, UserError
 
@@ -16,8 +17,9 @@ class Hub(FieldCorpus):
     """Documents from one split of a dataset, read as a stream; needs the extra `rewarm[hub]`.
 
     `name` is a dataset of the hub or a local folder, `config` one of its configurations, `revision` a branch, tag or
-    commit: pin a commit, or two runs may read different text. With `streaming` false the dataset is first stored in
-    the library's cache, which pays when it is read many times. Datasets that need code of their own are not read.
+    commit. A branch is read at one commit, which prepared text keeps; text prepared anew may be of another one. With
+    `streaming` false the dataset is first stored in the library's cache, which pays when it is read many times.
+    Datasets that need code of their own are not read.
     Without `id_field`, the id is `<split>:<row>`, counted from 1.
 
     The library reads many rows at a time and gives up at the first that it cannot: that is an error, not a bad row.
@@ -36,6 +38,13 @@ class Hub(FieldCorpus):
         found = (Path(inside, name) for inside, _, names in os.walk(folder) for name in names)
         visible = (file for file in found if not any(part.startswith(".") for part in file.relative_to(folder).parts))
         return sorted((file for file in visible if file.is_file()), key=Path.as_posix)
+
+    def commit(self) -> str | None:
+        """The commit of a dataset of the hub, one for all reads of a process; None for a folder, or where none is told.
+
+        Prepared text keeps it in its manifest.
+        """
+        return None if Path(self.name).expanduser().exists() else dataset_commit(self.name, self.revision)
 
     def _documents(self, bad: BadRows) -> Iterator[Document]:
         reader = RowReader(self.text_field, self.id_field, self._meta_fields(), bad)
@@ -85,7 +94,7 @@ class Hub(FieldCorpus):
         name = str(Path(self.name).expanduser()) if self.files() else self.name
         try:
             return datasets.load_dataset(
-                name, self.config, split=self.split, revision=self.revision, streaming=self.streaming
+                name, self.config, split=self.split, revision=self.commit() or self.revision, streaming=self.streaming
             )
         except (ValueError, OSError, RuntimeError, datasets.exceptions.DatasetsError) as error:
             raise UserError(

@@ -10,6 +10,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from typing import Any
 
@@ -22,7 +23,9 @@ from rewarm.difference.folder import OutputFolder
 from rewarm.difference.pairs import OutOfOrder, Pair, merged
 from rewarm.difference.progress import BytesRead, Pace
 from rewarm.difference.sentences import Paragraphs
-from rewarm.difference.tasks import Rows, Rules, Task, results
+from rewarm.difference.tasks import Rows, Rules, Task, done
+from rewarm.engines import Engine
+from rewarm.engines.local import Processes
 from rewarm.types import BadRows, Tell, UserError
 
 TASK_CHARACTERS = 1_000_000
@@ -46,6 +49,7 @@ class Job:
     """One difference, from two snapshots into one folder."""
 
     def __init__(self, old: Edition, new: Edition, folder: OutputFolder, settings: Settings) -> None:
+        self.engine: Engine = Processes(settings.workers)
         self.old = old
         self.new = new
         self.folder = folder
@@ -64,12 +68,14 @@ class Job:
             "cut": [TASK_CHARACTERS, TASK_ARTICLES, PART_TASKS],
         }
 
-    def run(self, tell: Tell, stop: Callable[[], bool]) -> dict[str, Any]:
+    def run(self, tell: Tell, stop: Callable[[], bool], engine: Engine | None = None) -> dict[str, Any]:
         """Makes the difference, or goes on with it; the summary, as summary.json holds it.
 
+        Articles are compared by the engine; if none is given, by the settings' processes of this machine.
         Stopped when asked to stop, StorageError when the disk is full, UserError when more than the tolerated share
         of a snapshot's rows is bad, or one has no article.
         """
+        self.engine = engine or self.engine
         with self.folder.locked():
             job = self.described()
             finished: dict[str, Any] | None = self.folder.claim(job)
@@ -111,7 +117,7 @@ class Job:
                 elif number == done * PART_TASKS - 1:
                     pace.begin(read.now())
 
-        self._write(results(numbered(), self.rules, self.settings.workers))
+        self._write(numbered())
         self._save_read(bad_old, bad_new)
 
     def _compare_buckets(self, tell: Tell, stop: Callable[[], bool]) -> None:
@@ -136,7 +142,7 @@ class Job:
                 # A pair is counted when it is read; what came twice is known when all of them were.
                 yield Task(bucket, counts=counts)
 
-        self._write(results(numbered(), self.rules, self.settings.workers))
+        self._write(numbered())
         bad_old, bad_new = map(_restored, self.folder.state("filled"))
         total = self.folder.counts()
         for name, rows in (("old", bad_old), ("new", bad_new)):
@@ -144,7 +150,8 @@ class Job:
                 rows.counts[faults.DUPLICATE_ID] += total[f"duplicates_{name}"]
         self._save_read(bad_old, bad_new)
 
-    def _write(self, found: Iterable[Rows]) -> None:
+    def _write(self, tasks: Iterator[Task]) -> None:
+        found: Iterator[Rows] = self.engine.map(partial(done, rules=self.rules), tasks)
         for number, rows in groupby(found, key=lambda one: one.part):
             self.folder.write_part(number, rows)
 

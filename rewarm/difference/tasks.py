@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
-import threading
-from collections import Counter, deque
-from collections.abc import Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections import Counter
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import Any
 
 import orjson
@@ -125,40 +118,3 @@ def done(task: Task, rules: Rules) -> Rows:
     for old, new in task.pairs:
         writer.pair(old, new)
     return Rows(task.part, {name: b"".join(rows) for name, rows in writer.lines.items()}, writer.counts)
-
-
-def results(tasks: Iterator[Task], rules: Rules, workers: int) -> Iterator[Rows]:
-    """The rows of every task, in the order of the tasks, from `workers` processes; from this one if that is 1.
-
-    A job of a single task starts no process: that takes longer than the task.
-    """
-    first, second = next(tasks, None), next(tasks, None)
-    begun = chain([task for task in (first, second) if task is not None], tasks)
-    if workers <= 1 or second is None:
-        yield from (done(task, rules) for task in begun)
-        return
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_begin)
-    try:
-        waiting: deque[Future[Rows]] = deque()
-        for task in begun:
-            waiting.append(pool.submit(done, task, rules))
-            # Twice as many as processes: while results are written, every process has the next task.
-            while len(waiting) >= 2 * workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _begin() -> None:
-    """In a new process: leaves Ctrl-C to the parent, and ends with it, since a killed parent could not tell it to."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()

@@ -26,6 +26,7 @@ from transformers.utils import logging as transformers_logging
 
 from rewarm.methods import nearest
 from rewarm.models.encoder import longest_text
+from rewarm.quantities import size
 from rewarm.tokens.tokenizer import TextTokenizer
 from rewarm.types import StorageError, UserError
 
@@ -224,7 +225,11 @@ def save_model(
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(partial, folder)
     except (OSError, SafetensorError) as error:
-        raise StorageError(f"could not save the model to '{folder}': {error}") from error
+        needed = sum(parameter.nbytes for parameter in model.parameters())
+        raise StorageError(
+            f"could not save the model to '{folder}' (about {size(needed)}): {error}. Everything saved before is "
+            "whole: make room and run the same command again"
+        ) from error
     finally:
         model.config.use_cache = False
         shutil.rmtree(partial, ignore_errors=True)

@@ -55,18 +55,18 @@ class TaskModel:
         return whole
 
 
-def is_masked(place: str) -> bool:
+def is_masked(place: str, revision: str | None = None) -> bool:
     """Whether a base is an encoder that was trained on masked tokens, by its configuration."""
     try:
-        config = AutoConfig.from_pretrained(place, trust_remote_code=False)
+        config = AutoConfig.from_pretrained(place, revision=revision, trust_remote_code=False)
     except UNREADABLE as error:
         raise UserError(f"base '{place}' has no configuration that could be read: {error}") from error
     return any("MaskedLM" in name for name in getattr(config, "architectures", None) or ())
 
 
-def base_class(place: str) -> tuple[Any, str]:
+def base_class(place: str, revision: str | None = None) -> tuple[Any, str]:
     """transformers' Auto class of a base, and what to call it."""
-    if is_masked(place):
+    if is_masked(place, revision):
         return AutoModelForMaskedLM, "masked language model"
     return AutoModelForCausalLM, "causal language model"
 

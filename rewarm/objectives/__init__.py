@@ -71,6 +71,9 @@ class Loss(Protocol):
     def model(self) -> PreTrainedModel:
         """The model that is trained."""
 
+    def join(self, total: Callable[[Tensor], Tensor]) -> None:
+        """From now on each of several processes makes some of the batches; `total` adds a tensor up over all."""
+
     def begin_step(self) -> None:
         """The batches to come are those of the next step: `readings` are theirs alone."""
 
@@ -114,7 +117,6 @@ class Objective(Method):
     `paper` is its source, `cost` says in a sentence what it costs. `head` is the kind of model it trains, `holds` what
     the corpora it reads hold (`Corpus.holds`). One that does not let `terms_act` cannot be had with retention methods
     that look at the logits or rows of the stage's own batches, and one that does not `compiles` is never compiled.
-    One for `several` processes trains the same there as in one (tests/scale); another is refused.
     """
 
     paper: ClassVar[str] = ""
@@ -123,7 +125,6 @@ class Objective(Method):
     holds: ClassVar[str] = "text"
     terms_act: ClassVar[bool] = True
     compiles: ClassVar[bool] = True
-    several: ClassVar[bool] = False
 
     @abstractmethod
     def loss(self, model: PreTrainedModel) -> Loss:

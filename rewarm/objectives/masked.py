@@ -23,6 +23,7 @@ class Masked(Objective):
     """
 
     SYNONYMS: ClassVar[dict[str, str]] = {"mlm_probability": "probability", "mask_prob": "probability"}
+    several: ClassVar[bool] = True
     paper: ClassVar[str] = "arXiv 1810.04805; continually: arXiv 2205.09357"
     cost: ClassVar[str] = "one forward and one backward pass per token, of which one in seven is learned from"
     head: ClassVar[Head] = "masked"

@@ -51,6 +51,11 @@ class MaskedLoss(Uncompiled):
                 f"{type(model).__name__} reads across texts, or into padding, so that documents cannot be kept apart. "
                 "A masked objective needs a model such as BERT, RoBERTa, DistilBERT, ELECTRA or ModernBERT"
             )
+        if not self.packs and hasattr(model, "read_body"):  # taken apart (rewarm/training/sharding.py)
+            raise UserError(
+                f"{type(model).__name__} reads each document as a row of its own, and so in passes that differ between "
+                "processes, which weights in parts do not allow. Set sharding: none"
+            )
         self._head = _head_of(model)
 
     def loss_sum(self, batch: Batch, scale: float = 1.0, terms: Sequence[HeadTerm] = ()) -> Tensor:
@@ -99,7 +104,8 @@ class MaskedLoss(Uncompiled):
         if self._head is None:
             whole: Tensor = self.model(**inputs).logits.flatten(0, 1).index_select(0, places_N)
             return whole
-        hidden_BTD = self.model.base_model(**inputs).last_hidden_state
+        # As in PackedLoss: sharded models put their weights together in a method of their own.
+        hidden_BTD = getattr(self.model, "read_body", self.model.base_model)(**inputs).last_hidden_state
         made: Tensor = self._head(hidden_BTD.flatten(0, 1).index_select(0, places_N))
         return made
 

@@ -5,7 +5,7 @@ Shapes: P pairs, 2 their answers (chosen, rejected), N targets.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -37,7 +37,12 @@ class PairLoss:
         self.model = model
         self.beta, self.sft, self.label_smoothing = beta, sft, label_smoothing
         self._packed = PackedLoss(model)
+        self._total: Callable[[Tensor], Tensor] | None = None
         self.begin_step()
+
+    def join(self, total: Callable[[Tensor], Tensor]) -> None:
+        """Readings are those of the pairs of all processes."""
+        self._total = total
 
     def begin_step(self) -> None:
         """Readings begin anew."""
@@ -62,13 +67,15 @@ class PairLoss:
         with torch.no_grad():
             right = (margins_P > 0).sum(dtype=torch.float64)
             pairs = torch.full_like(right, batch.num_targets)
-            self._sums += torch.stack([pairs, right, margins_P.sum(), *found_P2.sum(0)])
+            if scale:  # otherwise the pass only keeps other processes company
+                self._sums += torch.stack([pairs, right, margins_P.sum(), *found_P2.sum(0)])
         return (scale * losses_P.sum()).float()
 
     def readings(self) -> dict[str, float]:
         """Of the step's pairs: the share whose margin is above the reference's, the mean margin (beta included), and
         mean log-probabilities of chosen and rejected answers; the chosen one may fall while the margin rises."""
-        pairs, *sums = self._sums.tolist()
+        found = self._sums.clone()
+        pairs, *sums = (found if self._total is None else self._total(found)).tolist()
         names = ("accuracy", "margin", "chosen", "rejected")
         return {"pairs": pairs, **{name: value / max(1.0, pairs) for name, value in zip(names, sums, strict=True)}}
 

@@ -29,6 +29,7 @@ class Preference(Objective):
     1e-6 is usual for large models, some ten times as much with LoRA.
     """
 
+    several: ClassVar[bool] = True
     paper: ClassVar[str] = "arXiv 2305.18290"
     cost: ClassVar[str] = "one pass of the reference over each pair, once; the logits of answers are made twice"
     holds: ClassVar[str] = PAIRS

@@ -34,6 +34,7 @@ class SpanCorruption(Objective):
         "noise_density": "rate", "corruption_rate": "rate", "mlm_probability": "rate",
         "mean_noise_span_length": "mean_length", "mean_span_length": "mean_length",
     }  # fmt: skip
+    several: ClassVar[bool] = True
     paper: ClassVar[str] = "arXiv 1910.10683, section 3.1.4"
     cost: ClassVar[str] = "the encoder reads nine tokens of ten, the decoder writes one for every four"
     head: ClassVar[Head] = "seq2seq"
@@ -42,6 +43,15 @@ class SpanCorruption(Objective):
 
     rate: Annotated[float, Field(gt=0, lt=1)] = 0.15
     mean_length: Annotated[float, Field(ge=1)] = 3.0
+
+    def alone(self, in_parts: bool) -> str | None:
+        """Whole weights only."""
+        if not in_parts:
+            return None
+        return (
+            "trains an encoder and a decoder, and weights in parts were not made to work for two lists of layers. Set "
+            "sharding: none"
+        )
 
     def loss(self, model: PreTrainedModel) -> Loss:
         """The loss of rows with spans taken out. UserError for a model that mixes texts or has no decoder."""

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from torch import Tensor
+
 
 class Uncompiled:
     """The parts of a `Loss` that such a one does not need."""
+
+    def join(self, total: Callable[[Tensor], Tensor]) -> None:
+        """Nothing: a loss is a sum over batches, whoever makes them."""
 
     def begin_step(self) -> None:
         """Nothing: the loss itself is all there is to read of a step."""

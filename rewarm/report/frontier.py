@@ -9,6 +9,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
+from pydantic import Field
+
 from rewarm.evaluation.frontier import Point, frontier
 from rewarm.report.part import Part
 from rewarm.report.result import Cell, Column
@@ -39,9 +41,10 @@ class MergePoint(Part):
 class Merge(Part):
     """What `rewarm merge` found: `merge.json` holds it, and the page is drawn from it.
 
-    `choice` is the name of the chosen point, and `model` the folder it is saved in. `against_stage` compares it with
-    the untouched stage, unless that is the choice. `barrier`, per corpus in nats per byte, is the largest rise of the
-    loss along the sweep above the straight line between the losses at its ends; None where there is no sweep.
+    `revisions` are the commits of models that came from the hub. `choice` is the name of the chosen point, and
+    `model` the folder it is saved in. `against_stage` compares it with the untouched stage, unless that is the
+    choice. `barrier`, per corpus in nats per byte, is the largest rise of the loss along the sweep above the
+    straight line between the losses at its ends; None where there is no sweep.
     """
 
     version: Literal[1] = 1
@@ -54,6 +57,7 @@ class Merge(Part):
     density: float | None
     seed: int
     parts: dict[str, str]
+    revisions: dict[str, str] = Field(default_factory=dict)
     columns: list[Column]
     points: list[MergePoint]
     choice: str

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 import yaml
 
 from rewarm.quantities import clock, short
-from rewarm.report import facts, languages, meanings, months, pairs, suites, vocabulary, wording
+from rewarm.report import facts, foretold, languages, meanings, months, pairs, suites, vocabulary, wording
+from rewarm.report.forecast_parts import Forecasted
 from rewarm.report.language_parts import Languages
 from rewarm.report.result import Months, Result, Row
 from rewarm.report.suite_parts import Suites
@@ -20,6 +21,7 @@ def markdown(result: Result) -> str:
     parts = [
         (f"{plain(wording.title(result))}: what the update changed", _head(result)),
         ("Every model on every watched corpus", _matrix(result)),
+        *([("Forecast and outcome", _forecast(result.forecast))] if result.forecast is not None else []),
         *([("Month by month", _months(result, result.months))] if result.months is not None else []),
         *([("Facts", _facts(result))] if result.facts is not None else []),
         *([("Preferences", _pairs(result))] if pairs.is_told(result) else []),
@@ -57,6 +59,12 @@ def _table(head: Sequence[str], lines: Iterable[Sequence[str]], numbers: int = 0
 
 def _bullets(sentences: Sequence[str]) -> str:
     return "\n".join(f"- {plain(sentence)}" for sentence in sentences) or "None."
+
+
+def _forecast(told: Forecasted) -> str:
+    said = " ".join(plain(sentence) for sentence in foretold.sentences(told))
+    rows = [[plain(cell) for cell in line] for line in foretold.lines(told)]
+    return f"{plain(foretold.MEANING)}\n\n{said}\n\n{_table(foretold.HEADS, rows)}"
 
 
 def _head(result: Result) -> str:

@@ -17,6 +17,7 @@ from rewarm.report import (
     fact_figures,
     facts,
     figures,
+    foretold,
     languages,
     layers,
     meanings,
@@ -35,15 +36,17 @@ from rewarm.types import StorageError
 SHARE_TOLERANCE = 0.005
 
 
-def write(result: Result, directory: Path) -> Path:
+def write(result: Result, directory: Path, pages: bool = True) -> Path:
     """Writes report.json, report.md and report.html into `directory` and returns the path of the page.
 
-    Each file appears whole or not at all, the page last. StorageError when the disk refuses.
+    Without `pages`, report.json alone. Each file appears whole or not at all, the page last. StorageError when the disk
+    refuses.
     """
     page = directory / "report.html"
     _save(directory / "report.json", result.model_dump_json(indent=2) + "\n")
-    _save(directory / "report.md", markdown(result))
-    _save(page, html(result))
+    if pages:
+        _save(directory / "report.md", markdown(result))
+        _save(page, html(result))
     return page
 
 
@@ -64,8 +67,9 @@ def _save(file: Path, text: str) -> None:
         raise StorageError(f"'{file}' was not written ({error.strerror}); free some space and run it again") from error
 
 
-def html(result: Result) -> str:
-    """The page as text. Everything from outside is escaped; only the drawings of `figures` go in as they are."""
+def html(result: Result, home: str = "") -> str:
+    """The page as text; `home` is the page that lists it among others. Everything from outside is escaped; only the
+    drawings of `figures` go in as they are."""
     environment = Environment(
         loader=PackageLoader("rewarm", "report"),
         autoescape=True,
@@ -79,6 +83,7 @@ def html(result: Result) -> str:
     )  # fmt: skip
     return environment.get_template("report.html.j2").render(
         result=result,
+        home=home,
         title=wording.title(result),
         final=result.final(),
         verdict=_unbroken(wording.verdict_sentence(result)),
@@ -104,6 +109,7 @@ def html(result: Result) -> str:
         **_suites(result),
         **_vocabulary(result),
         **_languages(result),
+        **_forecast(result),
         months=_drawn(months.panel(result)),
         month_means=months.summary(result.months) if result.months is not None else [],
         plan=yaml.safe_dump(result.plan, sort_keys=False, allow_unicode=True, width=100),
@@ -254,6 +260,17 @@ def _languages(result: Result) -> dict[str, Any]:
     if held is None:
         return {"languages": []}
     return {"languages": languages.parts(held), "languages_about": languages.about(held)}
+
+
+def _forecast(result: Result) -> dict[str, Any]:
+    """What the section on the forecast of `rewarm plan` is filled with."""
+    held = result.forecast
+    return {
+        "forecast_lines": foretold.lines(held) if held is not None else [],
+        "forecast_said": foretold.sentences(held) if held is not None else [],
+        "forecast_heads": foretold.HEADS,
+        "forecast_meaning": foretold.MEANING,
+    }
 
 
 def _by_run(result: Result) -> list[tuple[str, list[ShareOf]]]:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from rewarm.report.fact_parts import Facts
+from rewarm.report.forecast_parts import Forecasted
 from rewarm.report.language_parts import Languages
 from rewarm.report.pair_parts import PairSet
 from rewarm.report.part import Part, RowKind, Verdict
@@ -200,6 +201,7 @@ class Result(Part):
     suites: Suites | None = None
     vocabulary: Vocabulary | None = None
     languages: Languages | None = None
+    forecast: Forecasted | None = None
 
     def final(self) -> Row:
         """The model the run hands over: the last stage's release if there is one, otherwise the last stage."""

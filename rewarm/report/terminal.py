@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rewarm.quantities import short
-from rewarm.report import facts, languages, months, pairs, suites, wording
+from rewarm.report import facts, foretold, languages, months, pairs, suites, wording
 from rewarm.report.part import Verdict
 from rewarm.report.result import Column, Result, Row
 
@@ -30,6 +30,8 @@ def table(result: Result) -> RenderableType:
     parts: list[RenderableType] = [Text(wording.verdict_sentence(result)), Text()]
     for start in range(0, len(ordered), _COLUMNS_AT_ONCE):
         parts += [_matrix(result, ordered[start : start + _COLUMNS_AT_ONCE]), Text()]
+    if result.forecast is not None:
+        parts += [Text(f"Forecast: {' '.join(foretold.sentences(result.forecast))}"), Text()]
     parts += _months(result)
     parts += _facts(result)
     parts += _pairs(result)

@@ -13,7 +13,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from rewarm.methods import Method
 from rewarm.types import Batch, StreamState
@@ -53,6 +53,21 @@ class Scene:
     tell: Callable[[str, float, float | None, str], None] = lambda label, done, total, unit: None
 
 
+class Together(Protocol):
+    """The processes that make each step together, as a method sees them."""
+
+    @property
+    def size(self) -> int:
+        """How many there are."""
+
+    def sum(self, value: Tensor) -> Tensor:
+        """The sum of what each has, in place; asked of all at once."""
+
+    def slopes(self, batches: list[Batch], loss: Callable[[Batch, float], Tensor]) -> dict[str, Tensor]:
+        """The gradient of the sum of `loss(batch, 1.0)` over batches that all know and divide among them, by name of
+        the parameter (this process's part of it); what has none is left out. Gradients that are there stay."""
+
+
 class Keeper:
     """What a method does while a leg trains. A hook does nothing unless a method overrides it.
 
@@ -64,6 +79,7 @@ class Keeper:
     takes in the weights after an update must see what the others made of it.
 
     `total` adds up a number of the processes that hold parts of the parameters; it is the number itself for one.
+    `together` are the processes of which each makes a share of a step's micro-batches; None for one alone.
     `reached` is the share of the trainable parameters that the method acts on directly; None for one that acts through
     a loss or on the learning rate.
     """
@@ -71,6 +87,11 @@ class Keeper:
     turn: ClassVar[int] = 0
     total: Callable[[float], float] = staticmethod(float)
     reached: float | None = None
+    together: Together | None = None
+
+    def join(self, together: Together) -> None:
+        """From now on other processes make the steps together with this one."""
+        self.together = together
 
     def pace(self, step: int) -> float:
         """What Adam's own part of the update is scaled by; weight decay is not."""
@@ -122,7 +143,7 @@ class Retention(Method):
     holds in memory, and `sweep` which options `rewarm compare --tune` tries, with their values. `brisk` are options at
     which it shows within a dozen steps, for the laws. One that is not `in_release` leaves out the branch annealed for a
     stage's release, which it would hold back from annealing. One `of_text` reads the stage's own rows as packed text.
-    One for `several` processes gives the same there as with one, whole or sharded (tests/scale); another is refused.
+    What one holds `whole` is whole in every process, even where weights are in parts.
     """
 
     SYNONYMS: ClassVar[dict[str, str]] = {"lambda": "strength", "weight": "strength", "coefficient": "strength"}
@@ -133,7 +154,7 @@ class Retention(Method):
     brisk: ClassVar[Mapping[str, Any]] = {}
     in_release: ClassVar[bool] = True
     of_text: ClassVar[bool] = False
-    several: ClassVar[bool] = False
+    whole: ClassVar[bool] = False
 
     @classmethod
     @abstractmethod

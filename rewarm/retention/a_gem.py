@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, ClassVar
 
 import torch
 from pydantic import Field, model_validator
-from torch import Tensor
+from torch import Tensor, nn
 
-from rewarm.retention import Keeper, Retention, Scene, Tensors
+from rewarm.objectives.probing import evaluating
+from rewarm.retention import Cut, Keeper, Retention, Scene, Tensors
 from rewarm.retention.fisher import LossGradients
 from rewarm.stages import NEW, OLD, Name
 from rewarm.types import Batch
@@ -27,6 +28,7 @@ class AGEM(Retention):
     takes r from the text that is learned, of other rows.
     """
 
+    several: ClassVar[bool] = True
     paper: ClassVar[str] = "arXiv 1812.00420"
     cost: ClassVar[str] = "a pass forward and back over `rows` more rows every `every` steps, one copy of the gradients"
     copies: ClassVar[float] = 3.0
@@ -73,13 +75,24 @@ class Projection(Keeper):
         # Steps compared, steps projected, and the last cosine: one tensor, so that a resumed journal is the unbroken.
         self._seen = torch.zeros(3, dtype=torch.float64)
 
+    def divide(self, own: Mapping[str, nn.Parameter], cut: Cut, total: Callable[[float], float]) -> None:
+        """The same for the parts: products are sums over them."""
+        super().divide(own, cut, total)
+        self.slopes.objective.run_eagerly()  # which finds how layers are put together
+        self.parameters = [own[name] for name in self.slopes.parameters]
+
     def reference(self, step: int) -> list[Tensor | None]:
         """The gradient of the mean loss per target on the old rows of a step, in the parameters' order."""
         first = step // self.every * self.rows
         chosen = [self.memory[(first + place) % len(self.memory)] for place in range(self.rows)]
-        together = max(1, PASS_TOKENS // chosen[0].tokens_BT.shape[1])
+        share = self.rows if self.together is None else -(-self.rows // self.together.size)
+        at_once = min(share, max(1, PASS_TOKENS // chosen[0].tokens_BT.shape[1]))
         scale = 1 / max(1, sum(row.num_targets for row in chosen))
-        parts = [_stacked(chosen[at : at + together]) for at in range(0, self.rows, together)]
+        parts = [_stacked(chosen[at : at + at_once]) for at in range(0, self.rows, at_once)]
+        if self.together is not None:
+            with evaluating(self.slopes.objective.model):
+                found = self.together.slopes(parts, lambda part, counts: self.slopes.loss(part, counts * scale))
+            return [found.get(name) for name in self.slopes.parameters]
         total = self.slopes.of(parts[0], scale)
         for part in parts[1:]:
             for place, more in enumerate(self.slopes.of(part, scale)):
@@ -98,7 +111,7 @@ class Projection(Keeper):
         """The same for a given reference, one tensor for each parameter."""
         gradient = [parameter.grad for parameter in self.parameters]
         own, across, square = (
-            _product(left, right)
+            self.total(_product(left, right))
             for left, right in ((gradient, gradient), (gradient, reference), (reference, reference))
         )
         is_against = across < 0

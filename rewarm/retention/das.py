@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from rewarm.quantities import Share
-from rewarm.retention import Keeper, Retention, Scene, Tensors
+from rewarm.retention import Cut, Keeper, Retention, Scene, Tensors
 from rewarm.retention.contrast import contrast, document_means, without_recomputing
 from rewarm.retention.gates import (
     Norm,
@@ -45,6 +45,7 @@ class DAS(Retention):
     micro-batch, whose other documents are the negatives: three more passes, forward and backward.
     """
 
+    several: ClassVar[bool] = True
     paper: ClassVar[str] = "arXiv 2302.03241"
     cost: ClassVar[str] = (
         "one copy of the layers' weights and two passes over them per step; per stage a forward and backward pass over "
@@ -76,6 +77,15 @@ class DAS(Retention):
     def control(self) -> DAS:
         """The same importances, given to other units of their layer and kind."""
         return self.model_copy(update={"importance": "shuffled"})
+
+    def alone(self, in_parts: bool) -> str | None:
+        """The contrast has no share of its own for each process."""
+        if self.contrast == 0:
+            return None
+        return (
+            f"with contrast {self.contrast:g} would depend on the number of processes: its negatives are the documents "
+            "of one micro-batch, and its dropout is drawn for each. Start one process, or set contrast to 0"
+        )
 
     def texts(self) -> tuple[str, ...]:
         """What general knowledge is measured on, if on a text that is not the stage's own."""
@@ -135,13 +145,22 @@ class SoftMask(Keeper):
         self.masks: dict[nn.Parameter, Tensor] = {
             parameter: mask * options.strength for parameter, mask in masks(units, held).items()
         }
-        parameters = trainable(scene.model).values()
+        names = {parameter: name for name, parameter in trainable(scene.model).items()}
+        self._names = [names[parameter] for parameter in self.masks]
         held_back = sum(int((mask > 0).expand_as(parameter).sum()) for parameter, mask in self.masks.items())
         # Without any general knowledge there is nothing to hold before the first stage has left something.
         waits = options.general == "none" and not scene.before
-        self.reached = None if waits else held_back / max(1, sum(parameter.numel() for parameter in parameters))
+        self.reached = None if waits else held_back / max(1, sum(parameter.numel() for parameter in names))
         self._on_update = options.strength > 0 and options.mask == "update"
         self._before = [torch.empty_like(parameter) for parameter in self.masks] if self._on_update else []
+
+    @torch.no_grad()
+    def divide(self, own: Mapping[str, nn.Parameter], cut: Cut, total: Callable[[float], float]) -> None:
+        """The same for the parts; a mask of columns is that of every part."""
+        super().divide(own, cut, total)
+        named = zip(self._names, self.masks.values(), strict=True)
+        self.masks = {own[name]: cut(name, mask) if len(mask) > 1 else mask for name, mask in named}
+        self._before = [torch.empty_like(part) for part in self.masks] if self._on_update else []
 
     def loss(self, batch: Batch, scale: float) -> Tensor | None:
         """The contrast of a micro-batch, weighted by its share of the step's targets."""
@@ -199,6 +218,8 @@ class SoftMask(Keeper):
             for place, chosen in enumerate((mask > PROTECTED, mask < FREE)):
                 squares[place] += (moved * chosen).sum().cpu()
                 counts[place] += chosen.expand_as(parameter).sum().cpu()
+        for sums in (squares, counts):
+            sums.copy_(torch.tensor([self.total(value) for value in sums.tolist()]))
         if not counts.all() or squares[1] == 0:
             return {}
         protected, free = (squares / counts).sqrt().tolist()

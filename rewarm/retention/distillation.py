@@ -42,6 +42,8 @@ class Distillation(Retention):
     `swap` exchanges the teacher's logits of its likeliest token and of the target (Mix-CPT, arXiv 2407.10804).
     """
 
+    several: ClassVar[bool] = True
+    whole: ClassVar[bool] = True
     paper: ClassVar[str] = "arXiv 1606.09282; Castellucci et al., ACL 2021; swap: arXiv 2407.10804"
     cost: ClassVar[str] = "one copy of the weights, a forward pass over the taught rows unless they are cached (top_k)"
     copies: ClassVar[float] = 1.0
@@ -106,8 +108,9 @@ class Distilling(Keeper):
             parts = [measured["teacher"].tolist(), options.temperature, options.swap, str(scene.precision)]
             self._digest = hashlib.sha256(repr(parts).encode()).hexdigest()
         self._cache: TeacherCache | None = None
-        # Nats of KL and tokens, then rows read from the cache and rows in all; since the last reading.
-        self._sums = torch.zeros(4, dtype=torch.float64, device=scene.model.device)
+        # Nats of KL and tokens, then rows read from the cache and rows in all: of this step as far as this process has
+        # made it, and of all processes since the last reading.
+        self._step, self._sums = torch.zeros(2, 4, dtype=torch.float64, device=scene.model.device)
 
     def term(self, batch: Batch) -> HeadTerm | None:
         """KL on the taught rows, and no cross-entropy on those without labels. None where all is as without it."""
@@ -124,8 +127,8 @@ class Distilling(Keeper):
         teaching = self._cached(taught) if options.top_k else self.teacher.whole(taught)
         counts = (batch.targets_BT != NO_TARGET).sum(1).tolist()
         spans = _spans(counts, is_taught, is_labelled)
-        self._sums[1] += sum(count for count, taught in zip(counts, is_taught, strict=True) if taught)
-        return KLTerm(spans, teaching, options.strength, options.temperature, self._sums)
+        self._step[1] += sum(count for count, taught in zip(counts, is_taught, strict=True) if taught)
+        return KLTerm(spans, teaching, options.strength, options.temperature, self._step)
 
     def _cached(self, batch: Batch) -> Teaching:
         if self._cache is None:
@@ -134,10 +137,18 @@ class Distilling(Keeper):
             kind = Kind(batch.tokens_BT.shape[1], kept, self._vocabulary, self._digest)
             self._cache = TeacherCache(self._folder, kind, self.teacher)
         before = self._cache.hits
-        ids_NK, logs_NK1 = (value.to(self._sums.device) for value in self._cache.largest(batch))
-        self._sums[2] += self._cache.hits - before
-        self._sums[3] += len(batch.tokens_BT)
+        ids_NK, logs_NK1 = (value.to(self._step.device) for value in self._cache.largest(batch))
+        self._step[2] += self._cache.hits - before
+        self._step[3] += len(batch.tokens_BT)
         return Largest(ids_NK, logs_NK1, self.options.temperature, self.teacher.buffers)
+
+    def gradients(self, step: int) -> None:
+        """Adds up what all processes have asked in a step."""
+        self._add_up()
+
+    def _add_up(self) -> None:
+        self._sums += self._step if self.together is None else self.together.sum(self._step)
+        self._step.zero_()
 
     def state(self) -> Tensors:
         """The sums that the next reading is made of."""
@@ -149,6 +160,7 @@ class Distilling(Keeper):
 
     def readings(self) -> dict[str, float]:
         """`kl`: T^2 KL in nats per taught token, `cached`: the share of rows found on disk; since the last reading."""
+        self._add_up()
         nats, tokens, hits, rows = self._sums.tolist()
         self._sums.zero_()
         found = {"kl": nats / tokens} if tokens else {}

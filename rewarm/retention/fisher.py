@@ -31,11 +31,15 @@ class LossGradients:
 
     def of(self, batch: Batch, scale: float) -> list[Tensor | None]:
         """Of `scale` x the nats summed over the batch's targets, in the parameters' order; None where it has none."""
-        model = self.objective.model
-        with evaluating(model):
-            with torch.autocast(model.device.type, self.precision, enabled=self.precision != torch.float32):
-                loss = self.objective.loss_sum(batch, scale)
+        with evaluating(self.objective.model):
+            loss = self.loss(batch, scale)
             return list(torch.autograd.grad(loss, list(self.parameters.values()), allow_unused=True))
+
+    def loss(self, batch: Batch, scale: float) -> Tensor:
+        """`scale` x the nats summed over the batch's targets, with its gradient."""
+        device = self.objective.model.device.type
+        with torch.autocast(device, self.precision, enabled=self.precision != torch.float32):
+            return self.objective.loss_sum(batch, scale)
 
 
 def fisher(

@@ -23,6 +23,7 @@ class Reptile(Retention):
     the paper's code.
     """
 
+    several: ClassVar[bool] = True
     paper: ClassVar[str] = "arXiv 2508.01908"
     cost: ClassVar[str] = "one copy of the weights, one pass over them every k steps"
     copies: ClassVar[float] = 1.0

@@ -16,6 +16,7 @@ import torch
 from transformers import PreTrainedModel
 
 from rewarm.evaluation.intervals import DocumentLosses
+from rewarm.methods import Method
 from rewarm.plan import Plan
 from rewarm.river.directory import RunDirectory
 from rewarm.river.heads import losses_of
@@ -53,10 +54,9 @@ def check(plan: Plan, world: World) -> None:
         used = [("objective", stage.objective), ("adapter", stage.adapter)]
         used += [("retention", method) for method in stage.retention]
         problems += [
-            f"stage '{stage.name}': {slot} '{method.method_name()}' has not been shown to train the same with several "
-            "processes as with one. Start one process, or leave it out"
+            f"stage '{stage.name}': {slot} '{method.method_name()}' {reason}"
             for slot, method in used
-            if method is not None and not getattr(method, "several", False)
+            if isinstance(method, Method) and (reason := method.alone(plan.sharding != "none"))
         ]
     if problems:
         raise UserError("\n".join(dict.fromkeys(problems)))

@@ -20,10 +20,13 @@ import numpy as np
 import orjson
 
 from rewarm.corpora.preferences import PAIRS
+from rewarm.engines import Engine
+from rewarm.engines.local import Here
+from rewarm.engines.parts import kept
 from rewarm.hashing import Indices
 from rewarm.plan import Plan
 from rewarm.probes import Probe
-from rewarm.selection.cleaning import Reference, Settings
+from rewarm.selection.cleaning import Doing, Reference, Settings
 from rewarm.selection.cleaning import clean as compare
 from rewarm.storage import read_json, replaced, write_json
 from rewarm.tokens.prepare import alone_in
@@ -80,14 +83,14 @@ def _pairs(plan: Plan) -> list[str]:
     return [name for name in every if name not in learned(plan)]
 
 
-def clean(inputs: Inputs, prepared: Path, tell: Tell) -> None:
+def clean(inputs: Inputs, prepared: Path, tell: Tell, engine: Engine | None = None) -> None:
     """Takes what is to be left out of what is trained on; `inputs.unclean` counts it by reason.
 
     UserError when nothing of a corpus is left.
     """
     if inputs.plan.clean is None:
         return
-    found = _found(inputs, prepared / FOLDER, tell)
+    found = _found(inputs, prepared / FOLDER, tell, engine or Here())
     for name, one in found.items():
         before = inputs.train_documents[name]
         inputs.train_documents[name] = np.setdiff1d(before, np.array(one["documents"], before.dtype), True)
@@ -103,13 +106,14 @@ def _told(reasons: dict[str, int]) -> str:
     return ", ".join(f"{count:,} {reason}" for reason, count in reasons.items())
 
 
-def _found(inputs: Inputs, folder: Path, tell: Tell) -> dict[str, Any]:
+def _found(inputs: Inputs, folder: Path, tell: Tell, engine: Engine) -> dict[str, Any]:
     """Documents to leave out and counts by reason, of each corpus; from an earlier run where it looked for the same."""
     file = folder / f"{_key(inputs)}.json"
     with alone_in(folder):
         known = read_json(file)
         if known is None:
-            known = _look(inputs, folder, file, tell)
+            with kept(file.with_suffix(".parts")) as parts:
+                known = _look(inputs, folder, file, tell, Doing(engine, parts))
             write_json(file, known)
     return dict(known)
 
@@ -138,13 +142,13 @@ def _watched(inputs: Inputs) -> dict[str, Indices]:
     return {**inputs.watch_documents, **inputs.watch_pairs}
 
 
-def _look(inputs: Inputs, folder: Path, file: Path, tell: Tell) -> dict[str, Any]:
+def _look(inputs: Inputs, folder: Path, file: Path, tell: Tell, doing: Doing) -> dict[str, Any]:
     """Compares, and writes a line on each document that goes beside `file`."""
     plan = inputs.plan
     assert plan.clean is not None
     new = {name: _texts(name, inputs, inputs.train_documents[name]) for name in learned(plan)}
     settings = Settings(plan.clean.near_duplicates, plan.clean.ngram)
-    found = compare(new, _references(inputs), settings, folder, tell)
+    found = compare(new, _references(inputs), settings, folder, tell, doing)
     kept: dict[str, Any] = {}
     with replaced(file.with_suffix(".dropped.jsonl.zst")) as lines:
         for name, dropped in found.dropped.items():

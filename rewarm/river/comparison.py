@@ -49,6 +49,8 @@ def run_plan(plan: Plan, arm: Arm, seed: int, output: Path, base: str | None = N
         "seed": plan.seed + seed,
         "eval_every": plan.eval_every or 0,
     }
+    if arm.plan.base == plan.base:
+        changes["revision"] = plan.revision  # pinned: every run is of one commit
     return arm.plan.model_copy(update=changes if base is None else {**changes, "base": base})
 
 
@@ -93,9 +95,9 @@ def compare(
     """
     hooks, root = hooks or Hooks(), output or default_output(plan)
     check(plan, arms, seeds)
-    directory = RunDirectory(root)
-    with directory.locked():
+    with (directory := RunDirectory(root)).locked():
         directory.claim(plan)
+        plan = pinned(plan, directory)  # once for all runs: between two of them a name may become another model
         base = _shared_base(plan, directory, hooks)
         if directory.recorded("started") is None:
             directory.record("started", seeds=seeds)

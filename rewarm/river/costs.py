@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import stat
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +20,7 @@ from rewarm.river.legs import LegPlan
 from rewarm.river.sampling import CorpusForecast
 from rewarm.training import activations, divided
 from rewarm.training.memory import memory_available
+from rewarm.training.room import existing
 from rewarm.training.saving import ROOM
 from rewarm.training.world import current
 from rewarm.types import UserError
@@ -60,7 +64,8 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """So many bytes of something are needed and so many are there. `parts` add up to `needed`."""
+    """So many bytes of something are needed and so many are there. `parts` add up to `needed`, of which `preparing`
+    are needed before anything is trained."""
 
     what: str
     needed: int
@@ -68,6 +73,7 @@ class Need:
     word: str
     parts: dict[str, int]
     remedy: str
+    preparing: int = 0
 
     def fault(self) -> str | None:
         """What is missing and what to do about it; None when there is enough."""
@@ -93,9 +99,10 @@ def refuse(needs: Sequence[Need]) -> None:
 def disk(work: Work) -> list[Need]:
     """Disk that the run has yet to fill, for each file system it writes to.
 
-    Tokens: those of corpora that are not prepared. Models: 4 bytes per parameter for each leg. Checkpoints: 12 bytes
-    per parameter (weights and two moments) for each one kept and one being written; a leg that hands its optimizer
-    state on keeps its own. What the run's folder holds already is taken off.
+    Tokens: those of corpora that are not prepared. Shards: while a corpus is prepared its tokens lie there twice; they
+    go before anything is trained, so only what they take beyond the rest is counted. Models: 4 bytes per parameter for
+    each leg. Checkpoints: 12 bytes per parameter (weights and two moments) for each one kept and one being written; a
+    leg that hands its optimizer state on keeps its own. What the run's folder holds already is taken off.
     """
     plan, run, parameters = work.plan, work.run, work.parameters
     legs = [(leg, found) for _, found in work.planned for leg in found]
@@ -108,34 +115,39 @@ def disk(work: Work) -> list[Need]:
     for name, count in written.items():
         written[name], there = max(0, count - there), max(0, there - count)
     tokens = {"tokens": sum(corpus.store_bytes for corpus in work.corpora)}
+    shards = max((corpus.store_bytes for corpus in work.corpora), default=0)
     remedy = "Make room, lower save_total_limit, leave out controls, or put output_dir elsewhere"
-    root, prepared = _existing(run.root), _existing(run.prepared)
+    root, prepared = existing(run.root), existing(run.prepared)
     if root.stat().st_dev == prepared.stat().st_dev:
-        return [_disk_need(root, tokens | written, remedy)]
-    return [_disk_need(root, written, remedy), _disk_need(prepared, tokens, "Put prepared_dir elsewhere")]
+        parts = tokens | {"shards": max(0, shards - sum(written.values()))} | written
+        return [_disk_need(root, parts, remedy, tokens["tokens"] + shards)]
+    tokens["shards"] = shards
+    elsewhere = _disk_need(prepared, tokens, "Put prepared_dir elsewhere", sum(tokens.values()))
+    return [_disk_need(root, written, remedy), elsewhere]
 
 
-def _disk_need(folder: Path, parts: dict[str, int], remedy: str) -> Need:
-    return Need(f"disk at {folder}", sum(parts.values()), shutil.disk_usage(folder).free, "free", parts, remedy)
-
-
-def _existing(path: Path) -> Path:
-    path = path.absolute()
-    while not path.exists():
-        path = path.parent
-    return path
+def _disk_need(folder: Path, parts: dict[str, int], remedy: str, preparing: int = 0) -> Need:
+    free = shutil.disk_usage(folder).free
+    return Need(f"disk at {folder}", sum(parts.values()), free, "free", parts, remedy, preparing)
 
 
 def _bytes_in(folder: Path, without: Path) -> int:
-    files = (file for file in folder.rglob("*") if not file.is_relative_to(without))
-    return sum(file.stat().st_size for file in files if file.is_file() and not file.is_symlink())
+    """Bytes of what lies in a folder, also while another process writes and deletes there."""
+    total = 0
+    for parent, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if Path(parent, name) != without]
+        for name in names:
+            with suppress(FileNotFoundError):
+                found = Path(parent, name).lstat()
+                total += found.st_size if stat.S_ISREG(found.st_mode) else 0
+    return total
 
 
 def memory(work: Work) -> Need:
     """Memory of the device that trains: what its passes need (`activations.needed`), in the smallest way if need be.
 
-    Copy to save from: 12 bytes per parameter of the host's memory, only where there is room: a run does without it, so
-    it never makes a run too large.
+    Copy to save from: 12 bytes per parameter of the host's memory, or of each process's part where weights are divided,
+    only where there is room: a run does without it, so it never makes a run too large.
     """
     is_divided, passes = work.spread
     if is_divided:
@@ -148,7 +160,8 @@ def memory(work: Work) -> Need:
         free, _ = torch.cuda.mem_get_info()
         return Need(f"GPU memory{each}", sum(parts.values()), int(free), "free", parts, remedy)
     parts["libraries"] = LIBRARY_BYTES
-    available, copy = memory_available() // work.processes, 12 * work.parameters
+    available = memory_available() // work.processes
+    copy = divided.copied(work.parameters, work.processes if is_divided else 1)
     if sum(parts.values()) + ROOM * copy <= available:
         parts["copy to save from"] = copy
     return Need(f"memory{each}", sum(parts.values()), available, "available", parts, remedy)

@@ -19,9 +19,12 @@ from rewarm.corpora import Corpus
 from rewarm.corpora.faults import check_budget
 from rewarm.corpora.rows import EVERY
 from rewarm.corpora.sources import FieldCorpus
+from rewarm.engines import Engine
+from rewarm.engines.local import Here
+from rewarm.engines.parts import kept
 from rewarm.probes import ProbeSet, load_set
 from rewarm.river.cleaning import items_of
-from rewarm.selection.cleaning import Cleaned, Dropped, Reference, Settings, Texts, clean
+from rewarm.selection.cleaning import Cleaned, Doing, Dropped, Reference, Settings, Texts, clean
 from rewarm.storage import replaced, write_json
 from rewarm.types import BadRows, Document, Tell, UserError, silent
 
@@ -56,15 +59,21 @@ class Deduplicate:
         if self.out.resolve() in [file.resolve() for corpus in every for file in corpus.files()]:
             raise UserError(f"--out {self.out} is one of the files that are read: give another name")
 
-    def run(self, tell: Tell = silent, dry: bool = False) -> dict[str, Any]:
+    def run(self, tell: Tell = silent, dry: bool = False, engine: Engine | None = None) -> dict[str, Any]:
         """Compares and writes; the counts, which are also written. With `dry`, nothing stays on disk.
 
-        UserError for text that cannot be read; StorageError when the disk is full.
+        Stopped, it goes on with what was found of the text. The engine (None: this process) decides nothing about the
+        result. UserError for text that cannot be read; StorageError when the disk is full.
         """
+        folder = None if dry else self.out.with_name(f"{self.out.name.removesuffix(SUFFIX)}.parts")
+        with kept(folder) as parts:
+            return self._run(tell, dry, Doing(engine or Here(), parts))
+
+    def _run(self, tell: Tell, dry: bool, doing: Doing) -> dict[str, Any]:
         bad = BadRows()
         work = Path(tempfile.gettempdir()) if dry else self.out.parent
         work.mkdir(parents=True, exist_ok=True)
-        cleaned = clean({"new": _texts(self.new, bad)}, self._references(), self.settings, work, tell)
+        cleaned = clean({"new": _texts(self.new, bad)}, self._references(), self.settings, work, tell, doing)
         check_budget("NEW", bad, self.bad_rows)
         if cleaned.documents["new"] == 0:
             raise UserError(f"NEW holds no document ({bad.rows:,} rows read): give another file")

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import IO, Any
 
 from rewarm.plan import Plan, from_values
+from rewarm.river import room
 from rewarm.river.ledger import Ledger
 from rewarm.storage import full_disk_told, write_json
-from rewarm.types import UserError
+from rewarm.types import StorageError, UserError
 
 PLAN = "plan.resolved.json"
 BEGUN = "inputs"
@@ -59,6 +60,10 @@ class RunDirectory:
     def control(self, word: str) -> RunDirectory:
         """The directory of a control run; it shares the prepared tokens."""
         return RunDirectory(self.controls / word, self.prepared, is_control=True)
+
+    def main(self) -> RunDirectory:
+        """The run that this is a control of; itself if it is none."""
+        return RunDirectory(self.root.parents[1], self.prepared) if self.is_control else self
 
     def write_json(self, name: str, value: Any) -> None:
         """Writes a JSON file that is never seen half-written."""
@@ -159,15 +164,20 @@ class RunDirectory:
     def locked(self) -> Iterator[None]:
         """Holds the directory for this process; UserError when another runs in it, or its ledger was changed.
 
-        What the operating system says of a full disk becomes a StorageError, whichever file it was about.
+        What the operating system says of a full disk becomes a StorageError, whichever file it was about; it says what
+        is free and what the rest of the run needs.
         """
-        self.root.mkdir(parents=True, exist_ok=True)
+        with full_disk_told(self.root, "Nothing was begun, and what was there"):
+            self.root.mkdir(parents=True, exist_ok=True)
         with (self.root / ".lock").open("a+") as file:
             if not _locks(file):
                 raise UserError(f"another rewarm process runs in '{self.root}': wait for it or stop it")
             self.check_ledgers()
-            with full_disk_told(self.root, "Everything saved before"):
-                yield
+            try:
+                with full_disk_told(self.root, "Everything saved before"):
+                    yield
+            except StorageError as error:
+                raise room.told(self, error) from error
 
 
 def _is_undone(entry: Mapping[str, Any], undone: Mapping[str, Any]) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from tokenizers import Tokenizer
 from rewarm.corpora import Corpus
 from rewarm.corpora.faults import check_budget
 from rewarm.hashing import text_hash
+from rewarm.hub import fetched
 from rewarm.models.load import load_model, save_model, save_tokenizer
 from rewarm.models.merging import vocabulary_rows
 from rewarm.models.new_rows import Init, add_rows
@@ -52,6 +53,10 @@ class Extend:
         """
         if self.out.exists() and any(self.out.iterdir()):
             raise UserError(f"--out {self.out} is there already and is not empty: give another folder")
+        place = fetched(self.model, self.revision)
+        return replace(self, model=place.folder, revision=place.commit)._run(tell, dry)
+
+    def _run(self, tell: Tell, dry: bool) -> dict[str, Any]:
         base_shape(self.model, self.revision)  # a base that cannot grow is refused before the text is read
         with tempfile.TemporaryDirectory() as work:
             folder = Path(work) / "tokenizer"
@@ -93,7 +98,8 @@ class Extend:
 
     def _found(self, extension: Extension, before: int, after: int, size: int) -> dict[str, Any]:
         return {
-            "asked": self.count, "added": len(extension.pieces), "first_id": extension.first_id,
+            "revision": self.revision, "asked": self.count, "added": len(extension.pieces),
+            "first_id": extension.first_id,
             "examples": list(extension.names[:10]), "bytes_per_token": {"before": size / before, "after": size / after},
             "tokens_saved": 1 - after / before, "init": self.ways[0], "init_head": self.ways[1],
         }  # fmt: skip

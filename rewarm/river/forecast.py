@@ -23,6 +23,7 @@ from rewarm.river.directory import BEGUN, RunDirectory
 from rewarm.river.facts import tokens_asked
 from rewarm.river.inputs import check_files, prepared_stores, probes_begun_with
 from rewarm.river.legs import LegPlan, held_tokens, last_rates, legs, past
+from rewarm.river.pinning import as_begun
 from rewarm.river.probe_sets import Sets, kept_sets, load_sets
 from rewarm.river.replaying import SELF_CORPUS
 from rewarm.river.sampling import ASSUMED_BYTES_PER_TOKEN, CorpusForecast, counted, look
@@ -83,8 +84,8 @@ class Forecast:
         costs.refuse(self.needs)
 
     def refuse_preparing(self) -> None:
-        """UserError when the disk cannot hold the tokens, which is all that preparing needs."""
-        costs.refuse([dataclasses.replace(need, needed=need.parts.get("tokens", 0)) for need in self.needs])
+        """UserError when the disk cannot hold what preparing needs."""
+        costs.refuse([dataclasses.replace(need, needed=need.preparing) for need in self.needs])
 
 
 def forecast(plan: Plan, timed: bool = False, added: bool = False) -> Forecast:
@@ -94,6 +95,7 @@ def forecast(plan: Plan, timed: bool = False, added: bool = False) -> Forecast:
     that has finished but for the stage added to it: corpora are counted in its stores, and only what is left is shown.
     """
     run = RunDirectory.of(plan)
+    plan = as_begun(plan, run.root)
     held = prepared_stores(run) if added else {}
     kept = probes_begun_with(run.recorded(BEGUN)) if added else {}
     check_files(plan, held, kept)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from rewarm.corpora import Corpus
 from rewarm.corpora.preferences import PAIRS
+from rewarm.engines import Engine
 from rewarm.evaluation.languages import check_detector
 from rewarm.plan import Plan, Scratch, TrainTokenizer
 from rewarm.probes import Probe
@@ -22,6 +23,7 @@ from rewarm.river.directory import BEGUN, RunDirectory
 from rewarm.river.probe_sets import changed_sets, keep_sets, kept_sets, load_sets, missing_files
 from rewarm.river.stale_documents import LeftOut
 from rewarm.river.suite_sets import missing_suites
+from rewarm.tokens import order
 from rewarm.tokens import tokenizer as tokenizers
 from rewarm.tokens.order import DocumentStream, Indices, held_out, is_held_out, training_documents, watch_documents
 from rewarm.tokens.pairs import watch_pairs
@@ -143,8 +145,8 @@ def check_files(plan: Plan, prepared: Container[str] = (), kept_probes: Containe
         check_detector()
 
 
-def make_inputs(plan: Plan, run: RunDirectory, tell: Tell = silent) -> Inputs:
-    """Tokenises what is not yet tokenised and splits every corpus.
+def make_inputs(plan: Plan, run: RunDirectory, tell: Tell = silent, engine: Engine | None = None) -> Inputs:
+    """Tokenises what is not yet tokenised, on an engine, and splits every corpus.
 
     UserError when something cannot be used, or when a run that has begun would go on with other text: its stages and
     scores so far would not belong to those to come, and none of them would notice.
@@ -159,10 +161,11 @@ def make_inputs(plan: Plan, run: RunDirectory, tell: Tell = silent) -> Inputs:
     inputs = Inputs(plan, make_tokenizer(plan, run, tell), probes=probes, probe_records=records)
     encoders(plan, plan.used_corpora(), inputs.tokenizer)
     for name in plan.used_corpora():
-        inputs.stores[name] = prepare(name, _corpus(plan, name), inputs.tokenizer, run.prepared, plan.bad_rows, tell)
+        corpus = _corpus(plan, name)
+        inputs.stores[name] = prepare(name, corpus, inputs.tokenizer, run.prepared, plan.bad_rows, tell, engine)
     if begun is not None:
         _refuse(run, _changed(inputs, begun))
-    _split(inputs, run.prepared, tell)
+    _split(inputs, run.prepared, tell, engine)
     return inputs
 
 
@@ -258,7 +261,7 @@ def _refuse(run: RunDirectory, changed: list[str]) -> None:
         )
 
 
-def _split(inputs: Inputs, prepared: Path, tell: Tell) -> None:
+def _split(inputs: Inputs, prepared: Path, tell: Tell, engine: Engine | None = None) -> None:
     """Chooses held-out documents; then takes every text that is held out anywhere out of everything trained on."""
     plan = inputs.plan
     masks: dict[str, NDArray[np.bool_]] = {}
@@ -270,13 +273,15 @@ def _split(inputs: Inputs, prepared: Path, tell: Tell) -> None:
     inputs.watched_hashes = np.unique(np.concatenate(hashes)) if hashes else inputs.watched_hashes
     for watch in plan.watch:
         store = inputs.stores[watch.corpus]
-        if not masks[watch.corpus].any():
+        scored = order.held_out_part(store, masks[watch.corpus], watch.part)
+        if not scored.any():
+            where = "" if watch.part == "all" else f" in its part '{watch.part}'"
             raise UserError(
-                f"watch '{watch.corpus}': no document is held out (holdout {_corpus(plan, watch.corpus).holdout:g} of "
-                f"{store.documents} documents). Raise the corpus's holdout"
+                f"watch '{watch.corpus}': no document is held out{where} (holdout "
+                f"{_corpus(plan, watch.corpus).holdout:g} of {store.documents} documents). Raise the corpus's holdout"
             )
         most, pairs = watch.tokens or plan.eval_tokens, _corpus(plan, watch.corpus).holds == PAIRS
-        chosen = (watch_pairs if pairs else watch_documents)(store, masks[watch.corpus], most)
+        chosen = (watch_pairs if pairs else watch_documents)(store, scored, most)
         (inputs.watch_pairs if pairs else inputs.watch_documents)[watch.corpus] = chosen
         if len(chosen) < FEW_DOCUMENTS * (1 + pairs):
             what = f"{len(chosen) // 2} pairs" if pairs else f"{len(chosen)} documents"
@@ -292,5 +297,5 @@ def _split(inputs: Inputs, prepared: Path, tell: Tell) -> None:
             raise UserError(
                 f"corpus '{name}' has nothing left to train on: all {store.documents} documents are watched"
             )
-    cleaning.clean(inputs, prepared, tell)
+    cleaning.clean(inputs, prepared, tell, engine)
     inputs.notes += tiny_text.notes(plan, inputs.trainable_tokens)

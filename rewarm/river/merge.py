@@ -40,6 +40,7 @@ def merge(work: MergeWork, hooks: Hooks | None = None) -> Merge:
             density=order.density if order.method in ("ties", "dare") else None,
             seed=SEED,
             parts={part.name: scorer.digest(part) for part in work.parts},
+            revisions={part.name: part.revision for part in work.parts if part.revision is not None},
             columns=work.columns,
             points=points,
             choice=choice.name,

@@ -120,14 +120,14 @@ def plan_merge(root: Path, order: MergeOrder, output: Path | None = None) -> Mer
     planned = legs(plan, inputs.trainable_tokens)
     stage = merge_parts.stage_part(run, planned, order.stage)
     others = [merge_parts.other_part(run, planned, given) for given in order.others]
-    chat = [ModelPart(order.chat, order.chat)] if order.chat is not None else []
+    chat = [merge_parts.given_part(order.chat)] if order.chat is not None else []
     first = {"soup": [stage], "chat-vector": [stage, base]}.get(order.method, [base, stage])
     parts = [*first, *others, *chat]
     _check_parts(order, run, base, parts)
     columns = [Column(name=corpus, role=plan.role(corpus)) for corpus in inputs.watch_documents]
     columns.sort(key=lambda column: column.role == "new")
     _check_columns(order, {column.role for column in columns})
-    rows = merge_parts.special_rows(run.tokenizer, order.chat) if order.chat is not None else ()
+    rows = merge_parts.special_rows(run.tokenizer, chat[0].place, chat[0].revision) if chat else ()
     output = output or root / "merges" / f"{order.method}-{stage.name}"
     return MergeWork(order, run, output, inputs, base, stage, parts, columns, rows)
 

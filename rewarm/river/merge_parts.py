@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from transformers import AutoTokenizer, PreTrainedModel
 
+from rewarm.hub import commit_of
 from rewarm.methods import nearest
 from rewarm.models.load import UNREADABLE, load_model, weights_hash
 from rewarm.models.merging import check_mergeable, vocabulary_rows
@@ -119,7 +120,12 @@ def other_part(run: RunDirectory, planned: Sequence[LegPlan], given: str) -> Mod
         if other.root.resolve() == run.root.resolve():
             return stage_part(run, planned, folder.name)
         return _finished_part(other, folder.name, given)
-    return ModelPart(given, given)
+    return given_part(given)
+
+
+def given_part(given: str) -> ModelPart:
+    """A model that is no run's, at the commit that its name on the hub is now. UserError for no such model."""
+    return ModelPart(given, given, commit_of(given))
 
 
 def check_distinct(parts: Sequence[ModelPart]) -> None:
@@ -152,7 +158,7 @@ def check_shapes(parts: Sequence[ModelPart], free_rows: bool) -> None:
 
 def check_tokens(folder: Path, part: ModelPart, whose: str = "the run") -> None:
     """UserError when a model's tokenizer gives a token another id than that of `whose`, which is in `folder`."""
-    own, other = (_vocabulary(place) for place in (str(folder), part.place))
+    own, other = _vocabulary(str(folder)), _vocabulary(part.place, part.revision)
     moved = sorted(token for token in own.keys() & other.keys() if own[token] != other[token])
     if moved or not own.keys() & other.keys():
         said = f"{len(moved):,} tokens have other ids there, such as {moved[0]!r}" if moved else "they share no token"
@@ -162,24 +168,24 @@ def check_tokens(folder: Path, part: ModelPart, whose: str = "the run") -> None:
         )
 
 
-def special_rows(folder: Path, chat: str) -> tuple[int, ...]:
+def special_rows(folder: Path, chat: str, revision: str | None = None) -> tuple[int, ...]:
     """Rows of the chat model's special tokens, less those that the run's tokenizer, in `folder`, gives other tokens."""
     taken = {row: token for token, row in _vocabulary(str(folder)).items()}
-    added = AutoTokenizer.from_pretrained(chat, trust_remote_code=False).added_tokens_decoder
+    added = AutoTokenizer.from_pretrained(chat, revision=revision, trust_remote_code=False).added_tokens_decoder
     return tuple(
         sorted(row for row, token in added.items() if token.special and taken.get(row, str(token)) == str(token))
     )
 
 
-def covers(folder: Path, chat: str) -> bool:
+def covers(folder: Path, chat: str, revision: str | None = None) -> bool:
     """Whether the chat model's tokenizer has every token of the run's, and so can stand in its place."""
-    own, other = _vocabulary(str(folder)), _vocabulary(chat)
+    own, other = _vocabulary(str(folder)), _vocabulary(chat, revision)
     return own.items() <= other.items()
 
 
-def _vocabulary(place: str) -> dict[str, int]:
+def _vocabulary(place: str, revision: str | None = None) -> dict[str, int]:
     try:
-        tokenizer: Any = AutoTokenizer.from_pretrained(place, trust_remote_code=False)
+        tokenizer: Any = AutoTokenizer.from_pretrained(place, revision=revision, trust_remote_code=False)
     except UNREADABLE as error:
         raise UserError(f"'{place}' has no tokenizer that could be loaded: {error}") from error
     found: dict[str, int] = tokenizer.get_vocab()

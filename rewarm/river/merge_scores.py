@@ -106,9 +106,10 @@ class Scorer:
             if recipe.method == "chat-vector" and chat is not None:
                 # What a chat model answers with ends by its own end token, which its generation settings name.
                 model.generation_config = copy.deepcopy(self._model(parts[-1]).generation_config)
-                if merge_parts.covers(tokenizer, chat):
+                revision = parts[-1].revision
+                if merge_parts.covers(tokenizer, chat, revision):
                     tokenizer = Path(place) / "tokenizer"
-                    save_tokenizer(chat, tokenizer)
+                    save_tokenizer(chat, tokenizer, revision)
             save_model(model, tokenizer, folder, json.dumps(facts))
         return folder
 

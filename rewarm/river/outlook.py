@@ -14,6 +14,7 @@ from rewarm.river.comparison import TUNING_SEED, check, default_output, finished
 from rewarm.river.costs import Need
 from rewarm.river.directory import RunDirectory
 from rewarm.river.forecast import Forecast, forecast
+from rewarm.river.pinning import as_begun
 from rewarm.river.variants import Arm, tunings, with_controls
 
 
@@ -68,7 +69,7 @@ def outlook(
     every = with_controls(arms)
     check(plan, every, seeds)
     candidates = {arm.name: tunings(arm) if tune else [] for arm in every}
-    looked = _Looked(plan, root, range(1, seeds + 1), tuning=any(candidates.values()))
+    looked = _Looked(as_begun(plan, root), root, range(1, seeds + 1), tuning=any(candidates.values()))
     plain = forecast(looked.plan_of(every[0]), timed)
     forecasts = {
         arm.name: forecast(looked.plan_of(arm)) if arm.kind == "variant" else plain  # the rest only weighs otherwise

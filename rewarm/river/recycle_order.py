@@ -11,6 +11,7 @@ from peft import PeftConfig
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
 
 from rewarm.evaluation.tuning import Distil, Tuning
+from rewarm.hub import fetched
 from rewarm.methods import nearest
 from rewarm.models.merging import check_mergeable, vocabulary_rows
 from rewarm.models.recycling import Kind, adapter_config, base_class
@@ -103,6 +104,8 @@ def plan_recycle(order: RecycleOrder, output: Path) -> RecycleWork:
     UserError for options that do not go together, and for models that do not: architecture, shapes, tokens.
     """
     _check_order(order)
+    old, tuned, new = (fetched(place).folder for place in (order.old, order.tuned, order.new))
+    order = replace(order, old=old, tuned=tuned, new=new)
     adapter = adapter_config(order.tuned)
     task = read_task(order.task, order.shots, order.tuning.seed) if order.task is not None else None
     kind: Kind = task.kind if task is not None else "answers"

@@ -9,6 +9,7 @@ from typing import Any
 
 from rewarm.models.load import weights_hash
 from rewarm.plan import Plan, Scratch
+from rewarm.report.foretold import held_against
 from rewarm.report.page import write
 from rewarm.report.result import Result
 from rewarm.river import beside, stale
@@ -41,10 +42,11 @@ from rewarm.types import UserError
 Controls = list[tuple[str, RunDirectory, list[LegPlan]]]
 
 
-def run(plan: Plan, hooks: Hooks | None = None, command: str | None = None) -> Result:
+def run(plan: Plan, hooks: Hooks | None = None, command: str | None = None, pages: bool = True) -> Result:
     """Runs a plan, or goes on with it, and returns its result; report.html, .md and .json lie in its output_dir.
 
-    UserError when the plan or its input is wrong, Stopped when the hooks ask to stop, StorageError when a write fails.
+    Without `pages`, report.json alone. UserError when the plan or its input is wrong, Stopped when the hooks ask to
+    stop, StorageError when a write fails.
     """
     check_execution(plan)
     hooks = hooks or Hooks()
@@ -57,7 +59,7 @@ def run(plan: Plan, hooks: Hooks | None = None, command: str | None = None) -> R
         directory.claim(plan)
         check_suites(plan, directory)
         inputs = make_inputs(plan, directory, hooks.tell_or_stop)
-        return carry_out(inputs, directory, plans, hooks, command)
+        return carry_out(inputs, directory, plans, hooks, command, pages=pages)
 
 
 def carry_out(
@@ -67,6 +69,7 @@ def carry_out(
     hooks: Hooks,
     command: str,
     add: Callable[[], None] | None = None,
+    pages: bool = True,
 ) -> Result:
     """What is left of a run whose inputs are ready; `plans` are those of its controls.
 
@@ -94,10 +97,13 @@ def carry_out(
             score_finished(inputs, run, [leg.name for leg in own], hooks.tell_or_stop)
     train_legs(inputs, directory, planned, hooks, added)
     read_samples(inputs, directory, planned, hooks.tell)
-    _report(plan, directory, inputs, planned, controls, command)
+    if controls:
+        write(_result(plan, directory, inputs, planned, controls, command), directory.root, pages)
     for word, control, control_legs in controls:
         train_legs(of_control(plans[word], control, directory, inputs), control, control_legs, hooks, added)
-    return _report(plan, directory, inputs, planned, controls, command)
+    result = _result(plan, directory, inputs, planned, controls, command)
+    write(result, directory.root, pages)
+    return result
 
 
 def report(root: Path, hooks: Hooks | None = None) -> Result:
@@ -217,19 +223,6 @@ def _measure_machine(plan: Plan, directory: RunDirectory) -> None:
         directory.record("machine", machine=machine, matmul_rate=rate)
 
 
-def _report(
-    plan: Plan,
-    directory: RunDirectory,
-    inputs: Inputs,
-    planned: list[LegPlan],
-    controls: Controls,
-    command: str,
-) -> Result:
-    result = _result(plan, directory, inputs, planned, controls, command)
-    write(result, directory.root)
-    return result
-
-
 def _result(
     plan: Plan,
     directory: RunDirectory,
@@ -247,4 +240,4 @@ def _result(
         **{name: base[name] for name in ("parameters", "flops_per_token")},
         **{name: machine[name] for name in ("machine", "matmul_rate")},
     }
-    return collect(plan, directory, inputs, planned, controls, facts)
+    return held_against(collect(plan, directory, inputs, planned, controls, facts))

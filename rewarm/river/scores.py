@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -76,6 +77,18 @@ def score_finished(inputs: Inputs, run: RunDirectory, legs: Sequence[str], tell:
             text = f"{leg} could not be scored on {', '.join(missing)}: {fault}"
             if all(entry.get("text") != text for entry in run.ledger()):
                 run.record("note", leg=leg, text=text)
+
+
+def during(run: RunDirectory, leg: str, step: int) -> Path:
+    """Where the scores of a leg that still trains are kept, so that a resumed run does not pay for them twice."""
+    return run.evaluations / "during" / f"{leg}-{step}"
+
+
+def clear_during(run: RunDirectory, leg: str) -> None:
+    """Deletes what was scored while a finished leg trained: its means are in `scores.jsonl`, and nothing resumes it."""
+    for folder in (run.evaluations / "during").glob(f"{leg}-*"):
+        if folder.name.removeprefix(f"{leg}-").isdigit():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _kept(file: Path, inputs: Inputs, corpus: str) -> DocumentLosses | None:

@@ -20,8 +20,12 @@ from typing import Any
 import numpy as np
 
 from rewarm.corpora import Corpus
+from rewarm.engines import Engine
+from rewarm.engines.local import Here
 from rewarm.hashing import fraction, seed_of
+from rewarm.hub import Pinned, fetched
 from rewarm.models.load import check_vocabulary, load_model, save_tokenizer
+from rewarm.river.pinning import locked_commit
 from rewarm.river.sampling import look
 from rewarm.river.selection_files import Output, write
 from rewarm.river.selection_scores import Reader, Scoring, Task
@@ -115,30 +119,37 @@ class Select:
             raise UserError(f"'{self.out}' is not from this command: give another --out, or delete it")
         return summary  # type: ignore[no-any-return]
 
-    def run(self, tell: Tell = silent) -> dict[str, Any]:
+    def run(self, tell: Tell = silent, engine: Engine | None = None) -> dict[str, Any]:
         """Selects, or goes on with it; the summary, which is also written. What `tell` raises ends the job for now.
+
+        The engine (None: this machine) tokenises, and measures; what needs the model is done here.
 
         UserError for text, a task or a budget that is of no use; StorageError when the disk is full.
         """
-        with held(self.work, "What was scored before"), _tokenizer(self.model) as tokenizer:
+        with held(self.work, "What was scored before"):
             if (summary := self.finished()) is not None:
                 return summary
-            text = self._prepared("pool", self.pool, tokenizer, tell)
-            reader = self._reader(tokenizer)
-            task = None
-            if self.task is not None and "task" in self.method.reads():
-                held_text = self._prepared("task", self.task, tokenizer, tell)
-                task = Task.of(held_text, np.arange(held_text.store.documents))
-            scoring = Scoring(text, self.method, self.work / "scores", task, reader)
-            chosen = self._choose(text.store, scoring.run(tell))
-            facts = {
-                "job": self.described(), "hashes": _hashes(text.store, task, reader, tokenizer),
-                "notes": [note for note in (self.method.note(),) if note],
-                "bad_rows": text.store.manifest["bad_rows"], "bad_examples": text.store.manifest["bad_examples"],
-            }  # fmt: skip
-            summary = write(self.output, text, chosen, facts, self.source_field, tell)
-            write_json(self.output.summary, summary)
-            return summary
+            place = fetched(self.model, locked_commit(self.work, self.model, None, begun=False))
+            with _tokenizer(place.folder) as tokenizer:
+                return self._run(place, tokenizer, tell, engine)
+
+    def _run(self, place: Pinned, tokenizer: TextTokenizer, tell: Tell, engine: Engine | None) -> dict[str, Any]:
+        text = self._prepared("pool", self.pool, tokenizer, tell, engine)
+        reader = self._reader(tokenizer, place.folder)
+        task = None
+        if self.task is not None and "task" in self.method.reads():
+            held_text = self._prepared("task", self.task, tokenizer, tell, engine)
+            task = Task.of(held_text, np.arange(held_text.store.documents))
+        scoring = Scoring(text, self.method, self.work / "scores", task, reader, engine or Here())
+        chosen = self._choose(text.store, scoring.run(tell))
+        facts = {
+            "job": self.described(), "revision": place.commit, "hashes": _hashes(text.store, task, reader, tokenizer),
+            "notes": [note for note in (self.method.note(),) if note],
+            "bad_rows": text.store.manifest["bad_rows"], "bad_examples": text.store.manifest["bad_examples"],
+        }  # fmt: skip
+        summary = write(self.output, text, chosen, facts, self.source_field, tell)
+        write_json(self.output.summary, summary)
+        return summary
 
     def _choose(self, store: Store, values: list[Column]) -> Chosen:
         hashes_D, lengths_D = np.asarray(store.hashes), store.lengths
@@ -155,14 +166,14 @@ class Select:
         }
         return Chosen(named, judged, choice, chance)
 
-    def _prepared(self, name: str, corpus: Corpus, tokenizer: TextTokenizer, tell: Tell) -> Text:
-        store = prepare(name, corpus, tokenizer, self.work / "prepared", self.bad_rows, tell)
+    def _prepared(self, name: str, corpus: Corpus, tokenizer: TextTokenizer, tell: Tell, engine: Engine | None) -> Text:
+        store = prepare(name, corpus, tokenizer, self.work / "prepared", self.bad_rows, tell, engine)
         return Text(name, store, corpus, tokenizer)
 
-    def _reader(self, tokenizer: TextTokenizer) -> Reader | None:
+    def _reader(self, tokenizer: TextTokenizer, folder: str) -> Reader | None:
         if not self.method.reads() & {"losses", "states"}:
             return None
-        model = on_device(load_model(self.model))
+        model = on_device(load_model(folder))
         check_vocabulary(model, tokenizer)
         most = getattr(model.config, "max_position_embeddings", None)
         seq_len = min(self.seq_len, most) if isinstance(most, int) else self.seq_len
@@ -170,18 +181,19 @@ class Select:
 
     def outlook(self) -> Outlook:
         """A forecast from scoring the first documents; nothing is written."""
-        with _tokenizer(self.model) as tokenizer:
+        place = fetched(self.model)
+        with _tokenizer(place.folder) as tokenizer:
             found = look("pool", self.pool, 0.0, tokenizer, self.work / "prepared", self.bad_rows)
-            rate = self._rate(tokenizer)
+            rate = self._rate(tokenizer, place.folder)
         scoring = found.tokens / rate if self.method.parts() else 0.0
         return Outlook(
             found.documents, found.tokens, self.budget.of(found.tokens), rate, found.seconds + scoring, found.bad_rows
         )
 
-    def _rate(self, tokenizer: TextTokenizer) -> float:
+    def _rate(self, tokenizer: TextTokenizer, folder: str) -> float:
         """Tokens per second of scoring, measured on the second half of a sample: the first warms up."""
         reads, fields = self.method.reads(), self.method.fields()
-        reader = self._reader(tokenizer)
+        reader = self._reader(tokenizer, folder)
 
         def scene(corpus: Corpus) -> Scene:
             kept = {"keep_fields": (*getattr(corpus, "keep_fields", ()), *fields)}

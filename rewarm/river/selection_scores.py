@@ -11,8 +11,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -23,12 +23,14 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
+from rewarm.engines import Engine
+from rewarm.engines.local import Here
 from rewarm.evaluation.document_scores import DocumentScore, DocumentScorer
 from rewarm.hashing import Indices, seed_of, shuffled
 from rewarm.models.load import weights_hash
 from rewarm.river.stale_documents import Text
 from rewarm.selection import Column, Need, Scene, Selection
-from rewarm.storage import replaced
+from rewarm.selection.measuring import Measuring, Part
 from rewarm.tokens.prepare import alone_in
 from rewarm.tokens.tokenizer import TextTokenizer
 from rewarm.types import Document, Tell, UserError, silent
@@ -95,6 +97,7 @@ class Scoring:
     folder: Path
     task: Task | None = None
     reader: Reader | None = None
+    engine: Engine = field(default_factory=Here)
 
     def run(self, tell: Tell = silent) -> list[Column]:
         """What each of the method's parts measures of every document (D,), in the parts' order.
@@ -145,22 +148,30 @@ class Scoring:
         reads = frozenset[Need]().union(*(method.reads() for method in methods.values()))
         task = self._task_scene(reads) if "task" in reads else None
         learned = {folder: method.learn(task, self._texts()) for folder, method in methods.items()}
+        label, total = f"score {self.text.name}", int(self.text.store.tokens)
+        work = Measuring({str(folder.resolve()): (method, learned[folder]) for folder, method in methods.items()})
+        for _ in self.engine.map(work, self._parts(missing, reads, lambda at: tell(label, at, total, "tokens"))):
+            pass  # whoever measured a part has written it
+        if self._missing():
+            raise UserError(
+                f"'{self.folder}': the scores that were written are not here. All machines of a cluster must see it "
+                "under the same path, on a file system that they share. Give another folder"
+            )
+        tell(label, total, total, "tokens")
+
+    def _parts(
+        self, missing: Mapping[int, Sequence[Selection]], reads: frozenset[Need], tell: Callable[[int], None]
+    ) -> Iterator[Part]:
+        """The parts to measure, with what the model says of their documents."""
         reading = _Reading(self.text, self._fields()) if "text" in reads or self._fields() else None
-        store = self.text.store
-        label, total = f"score {self.text.name}", int(store.tokens)
         for number, (first, last) in enumerate(self._bounds()):
             if number not in missing:
                 continue
-            found: dict[Path, list[Column]] = {self._file(method, 0).parent: [] for method in missing[number]}
+            scenes = []
             for start, scene in self._scenes(first, last, reads, reading):
-                tell(label, int(store.offsets[start]), total, "tokens")
-                for folder, columns in found.items():
-                    columns.append(np.asarray(methods[folder].measure(scene, learned[folder]), np.float64))
-            for method in missing[number]:
-                file = self._file(method, number)
-                with replaced(file) as out:
-                    np.save(out, np.concatenate(found[file.parent]))
-        tell(label, total, total, "tokens")
+                tell(int(self.text.store.offsets[start]))
+                scenes.append(scene)
+            yield [str(self._file(method, number).resolve()) for method in missing[number]], scenes
 
     def _fields(self) -> tuple[str, ...]:
         return self.method.fields()

@@ -42,10 +42,10 @@ def is_sharded(plan: Plan, started: Mapping[str, Any] | None, model: PreTrainedM
 
 def take_apart(made: Made, world: World) -> Shards:
     """From now on each process trains its part of a leg, in place. What was inherited is divided, too."""
-    inherited, options = made.optimizer.state(), made.optimizer.options
+    whole = made.optimizer
     shards = Shards(made.model, world)
-    made.optimizer = Optimizer(shards, options)
-    made.optimizer.load({key: shards.part(key, ".", value) for key, value in inherited.items()})
+    made.optimizer = Optimizer(shards, whole.options)
+    made.optimizer.load(shards.inherited(whole))
     divide(made.keepers, shards)
     # Compiled layers that are put together anew for each pass were not tried.
     made.leg = dataclasses.replace(made.leg, spread=shards, compile=False)

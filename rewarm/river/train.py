@@ -26,7 +26,8 @@ from rewarm.river.leg_rows import leg_rows, objective_of
 from rewarm.river.legs import LegPlan, goes_on, last_rates, past
 from rewarm.river.own_text import add_samples
 from rewarm.river.pairs import judge
-from rewarm.river.scores import score, totals
+from rewarm.river.room import Room
+from rewarm.river.scores import clear_during, during, score, totals
 from rewarm.river.starts import merge, start_model
 from rewarm.river.suites import ask_suites
 from rewarm.schedules import Schedule
@@ -170,7 +171,8 @@ def _finish(inputs: Inputs, run: RunDirectory, leg: LegPlan, rows: Rows, model: 
 
 
 def _clear_checkpoints(plan: Plan, run: RunDirectory, planned: list[LegPlan]) -> None:
-    """Deletes the checkpoints of finished legs, but for those whose optimizer state an unfinished leg takes over.
+    """Deletes the checkpoints of finished legs, but for those whose optimizer state an unfinished leg takes over, and
+    what was scored while they trained.
 
     The last one of a dated stream that hands on its state stays: next month's stage takes it over.
     """
@@ -178,6 +180,8 @@ def _clear_checkpoints(plan: Plan, run: RunDirectory, planned: list[LegPlan]) ->
     handed_on = last.name if last.date is not None and last.optimizer_state != "reset" else None
     needed = {leg.start for leg in planned if not _is_done(run, leg) and leg.policy != "reset"}
     for leg in planned:
+        if _is_done(run, leg):
+            clear_during(run, leg.name)
         if leg.name in needed or not _is_done(run, leg):
             continue
         if leg.stage == handed_on and leg.kind == "stage":
@@ -276,7 +280,7 @@ def _due(inputs: Inputs, run: RunDirectory, leg: LegPlan, hooks: Hooks) -> list[
 
     def action(model: PreTrainedModel, step: int) -> None:
         with attended(current()):
-            losses = score(model, inputs, run.evaluations / "during" / f"{leg.name}-{step}", tell=hooks.tell)
+            losses = score(model, inputs, during(run, leg.name, step), tell=hooks.tell)
         journal = Journal(run.training(leg.name) / "scores.jsonl", step - 1)
         journal.write({"step": step, "tokens": step * plan.batch_tokens, "losses": totals(losses)})
 
@@ -285,9 +289,10 @@ def _due(inputs: Inputs, run: RunDirectory, leg: LegPlan, hooks: Hooks) -> list[
 
 def _progress(run: RunDirectory, leg: LegPlan, hooks: Hooks) -> Callable[[int, dict[str, Any]], None]:
     control = f"control {run.root.name}, " if run.is_control else ""
+    room = Room(run, leg.name)
 
     def tell(step: int, entry: dict[str, Any]) -> None:
         unit = f"steps, loss {entry['loss']:.3f}, {entry['tokens_per_second']:,.0f} tokens/s"
-        hooks.tell(f"train {control}{leg.name}", step, leg.steps, unit)
+        hooks.tell(f"train {control}{leg.name}", step, leg.steps, unit + room.look())
 
     return tell

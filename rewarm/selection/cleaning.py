@@ -6,25 +6,32 @@ Shapes: G documents of a block, N new documents, D all documents.
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
+from rewarm.engines import Engine
+from rewarm.engines.local import Here
+from rewarm.engines.parts import Arrays, Parts, digest
 from rewarm.selection.near_duplicates import SIZE, near_duplicates
 from rewarm.selection.overlaps import Overlaps
-from rewarm.selection.sketches import Sketches, SketchWriter
-from rewarm.selection.word_grams import worded
+from rewarm.selection.sketches import Sketches, SketchWriter, band_width, sketched
+from rewarm.selection.word_grams import Worded, worded
 from rewarm.types import Tell, UserError, silent
 
 WITHIN = "near duplicate within"
 BLOCK_CHARACTERS = 1_000_000
 BLOCK_DOCUMENTS = 4096
 _MOST_SETS = 250
+_RULES = 1
+"""Goes up when the same block gives other columns than before: kept ones are then made again."""
 
 Texts = Iterable[tuple[str, str]]
 """Ids and texts of documents."""
@@ -80,30 +87,40 @@ class Cleaned:
         return dict(Counter(one.reason for one in self.dropped[name]).most_common())
 
 
+@dataclass(frozen=True, slots=True)
+class Doing:
+    """Where documents are compared: an engine, which decides nothing about the result, and the parts it keeps."""
+
+    engine: Engine = field(default_factory=Here)
+    parts: Parts = field(default_factory=lambda: Parts(None))
+
+
 def clean(
-    new: Mapping[str, Texts], references: Sequence[Reference], settings: Settings, work: Path, tell: Tell = silent
+    new: Mapping[str, Texts],
+    references: Sequence[Reference],
+    settings: Settings,
+    work: Path,
+    tell: Tell = silent,
+    doing: Doing | None = None,
 ) -> Cleaned:
     """Compares the documents of each new text with references and with each other.
 
-    What takes space for that is on disk under `work`, while it lasts. UserError for too many texts; StorageError when
+    What takes space for that is on disk under `work`, while it lasts. Documents are sketched where `doing` says, in
+    shards; candidates are compared here. UserError for too many texts; StorageError when
     the disk is full.
     """
     if len(new) + len(references) > _MOST_SETS:
         raise UserError(
             f"{len(new) + len(references)} texts to compare are more than {_MOST_SETS}: put some of them together"
         )
-    overlaps = None if settings.ngram is None else Overlaps(settings.ngram)
+    reading = _Reading(settings, doing or Doing(), tell)
     with tempfile.TemporaryDirectory(dir=work, prefix="sketches-") as folder:
         writing = nullcontext() if settings.near is None else SketchWriter(Path(folder), settings.near, SIZE)
         with writing as writer:
             for number, reference in enumerate(references, start=len(new)):
-                for ids, texts in _blocks(reference.texts, f"read {reference.name}", tell):
-                    words = worded(texts)
-                    if writer is not None:
-                        writer.add(texts, words, ids, number)
-                    if overlaps is not None and reference.scored:
-                        overlaps.add(reference.name, words)
-            read = [_read(number, *item, writer, overlaps, tell) for number, item in enumerate(new.items())]
+                reading.refer(reference, number, writer)
+            read = [reading.compare(name, texts, number, writer) for number, (name, texts) in enumerate(new.items())]
+        overlaps = reading.overlaps
         found = [shared for shared, _ in read]
         if settings.near is not None:
             names = [reference.name for reference in references]
@@ -116,24 +133,78 @@ def clean(
     return Cleaned(documents, dropped, items, too_short, overlaps)
 
 
-def _read(
-    number: int, name: str, new: Texts, writer: SketchWriter | None, overlaps: Overlaps | None, tell: Tell
-) -> tuple[dict[int, Dropped], int]:
-    """The documents of a new text that share runs of words, by place, and how many documents there are."""
-    found: dict[int, Dropped] = {}
-    count = 0
-    for ids, texts in _blocks(new, f"compare {name}", tell):
+@dataclass(frozen=True, slots=True)
+class _Sketching:
+    """Ids and texts of a block -> what is kept of its documents: columns of sketches; the words, or which runs of them
+    are known. It may go to other processes."""
+
+    near: float | None
+    words: bool = False
+    overlaps: Overlaps | None = None
+
+    def __call__(self, block: tuple[list[str], list[str]]) -> Arrays:
+        ids, texts = block
         words = worded(texts)
-        if writer is not None:
-            writer.add(texts, words, ids, number)
-        if overlaps is not None:
-            set_G, words_G = overlaps.find(words)
-            for index in np.flatnonzero(set_G >= 0).tolist():
-                reason = f"shares {overlaps.size} words with {overlaps.names[set_G[index]]}"
-                place = count + index
-                found[place] = Dropped(place, ids[index], reason, words=int(words_G[index]))
-        count += len(texts)
-    return found, count
+        found = {"documents": np.array([len(texts)])}
+        if self.near is not None:
+            found |= sketched(texts, words, ids, SIZE, band_width(self.near))
+        if self.words:
+            found |= {"words": words.words_N, "word_counts": words.counts_G}
+        if self.overlaps is not None:
+            found["set"], found["shared"] = self.overlaps.find(words)
+            here = np.flatnonzero(found["set"] >= 0)
+            found["places"], found["set"], found["shared"] = here, found["set"][here], found["shared"][here]
+            found["named"] = np.frombuffer(json.dumps([ids[place] for place in here.tolist()]).encode(), np.uint8)
+        return found
+
+
+class _Reading:
+    """Reads texts block by block, and takes in what was found of each."""
+
+    def __init__(self, settings: Settings, doing: Doing, tell: Tell) -> None:
+        self.near, self.doing, self.tell = settings.near, doing, tell
+        self.overlaps = None if settings.ngram is None else Overlaps(settings.ngram)
+        self.key = [repr(settings), version("rensa"), str(_RULES)]
+        self.known: list[str] = []
+
+    def refer(self, reference: Reference, number: int, writer: SketchWriter | None) -> None:
+        """Takes in a reference."""
+        overlaps = self.overlaps if reference.scored else None
+        work = _Sketching(self.near, overlaps is not None)
+        seen = [] if overlaps is None else self.known
+        for found in self._found(work, reference.texts, f"read {reference.name}", number, seen):
+            if writer is not None:
+                writer.write(found, number)
+            if overlaps is not None:
+                overlaps.add(reference.name, Worded(found["words"], found["word_counts"]))
+
+    def compare(
+        self, name: str, new: Texts, number: int, writer: SketchWriter | None
+    ) -> tuple[dict[int, Dropped], int]:
+        """The documents of a new text that share runs of words, by place, and how many documents there are."""
+        overlaps, dropped, count = self.overlaps, dict[int, Dropped](), 0
+        for found in self._found(_Sketching(self.near, False, overlaps), new, f"compare {name}", number, []):
+            if writer is not None:
+                writer.write(found, number)
+            if overlaps is not None:
+                columns = (found[column].tolist() for column in ("places", "set", "shared"))
+                for index, held, words, one in zip(*columns, json.loads(found["named"].tobytes()), strict=True):
+                    reason = f"shares {overlaps.size} words with {overlaps.names[held]}"
+                    dropped[count + index] = Dropped(count + index, one, reason, words=words)
+            count += int(found["documents"][0])
+        return dropped, count
+
+    def _found(self, work: _Sketching, texts: Texts, label: str, number: int, seen: list[str]) -> Iterator[Arrays]:
+        """What is found of each block; the blocks' digests are added to `seen`."""
+        # Whatever new text is looked through for decides what is found of it.
+        key = [*self.key, str(work.words), *(self.known if work.overlaps is not None else ())]
+
+        def named() -> Iterator[tuple[str, tuple[list[str], list[str]]]]:
+            for block in _blocks(texts, label, self.tell):
+                seen.append(digest(key, *block))
+                yield seen[-1], block
+
+        return self.doing.parts.map(self.doing.engine, work, named(), f"{number:03d}")
 
 
 def _with_near(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import cache
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -127,7 +128,9 @@ def _encoder(folder: str) -> Any:
             f"similarity with folder '{folder}' needs sentence-transformers. Install it with: pip install "
             "'rewarm[embed]', or leave folder out to use the model's own states"
         ) from None
+    if not Path(folder).is_dir():  # a name would be looked up in a cache, at whatever commit lies there
+        raise UserError(f"similarity: '{folder}' is no folder: fetch the model, and give its folder")
     try:
-        return SentenceTransformer(folder, local_files_only=True)
+        return SentenceTransformer(folder, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise UserError(f"'{folder}' is no sentence-transformers model: {error}") from error

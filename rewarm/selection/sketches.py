@@ -10,7 +10,7 @@ Shapes: G documents of a block, D documents, W runs of words, B bands, R signatu
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -72,26 +72,34 @@ class SketchWriter:
 
     def add(self, texts: Sequence[str], words: Worded, ids: Sequence[str], set_number: int) -> None:
         """Appends documents with their words and ids."""
-        run_W, counts_G = gram_sets(words, self.size)
-        named = [name.encode("utf-8", "surrogatepass") for name in ids]
-        columns: dict[str, Any] = {
-            "texts": [text_hash(text) for text in texts],
-            "names": [text_hash(name) for name in ids],
-            "wholes": _sums(run_W, counts_G),
-            "counts": counts_G,
-            "sets": np.full(len(texts), set_number),
-            "grams": run_W >> np.uint64(32),  # still ascending
-            "id_sizes": [len(name) for name in named],
-        }
-        bands_BG = _bands(run_W, counts_G, self.bands, self.width)
+        self.write(sketched(texts, words, ids, self.size, self.width), set_number)
+
+    def write(self, columns: Mapping[str, NDArray[Any]], set_number: int) -> None:
+        """Appends documents that `sketched` gave, of the same threshold and size; other columns are passed over."""
+        sets = np.full(len(columns["counts"]), set_number, np.uint8)
         try:
-            for name, values in columns.items():
-                self._files[name].write(np.asarray(values, np.uint64).astype(_COLUMNS[name], copy=False).tobytes())
-            self._files["ids"].write(b"".join(named))
-            for number, values_G in enumerate(bands_BG):
-                self._files[f"band-{number}"].write(values_G.tobytes())
+            for name, file in self._files.items():
+                file.write((sets if name == "sets" else columns[name]).tobytes())
         except OSError as error:
             raise StorageError(f"could not write sketches to '{self.folder}': {error}") from error
+
+
+def sketched(texts: Sequence[str], words: Worded, ids: Sequence[str], size: int, width: int) -> dict[str, NDArray[Any]]:
+    """The columns of some documents but for `sets`, with a column for each band of so many signature values."""
+    run_W, counts_G = gram_sets(words, size)
+    named = [name.encode("utf-8", "surrogatepass") for name in ids]
+    columns: dict[str, Any] = {
+        "texts": [text_hash(text) for text in texts],
+        "names": [text_hash(name) for name in ids],
+        "wholes": _sums(run_W, counts_G),
+        "counts": counts_G,
+        "grams": run_W >> np.uint64(32),  # still ascending
+        "ids": np.frombuffer(b"".join(named), np.uint8),
+        "id_sizes": [len(name) for name in named],
+    }
+    found = {name: np.asarray(values, np.uint64).astype(_COLUMNS[name], copy=False) for name, values in columns.items()}
+    bands_BG = _bands(run_W, counts_G, PERMUTATIONS // width, width)
+    return found | {f"band-{number}": values_G for number, values_G in enumerate(bands_BG)}
 
 
 def _sums(run_W: Hashes, counts_G: NDArray[np.int64]) -> Hashes:

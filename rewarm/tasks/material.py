@@ -97,7 +97,7 @@ class Material:
 
     def _base(self) -> PreTrainedModel:
         plan = self.plan
-        kind, words = base_class(plan.base)
+        kind, words = base_class(plan.base, plan.revision)
         if words.startswith("causal"):
             return on_device(load_model(plan.base, plan.revision))
         return on_device(load_as(kind, f"a {words}", plan.base, plan.revision))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from rewarm import __version__
 from rewarm.evaluation.text_scores import bleu_signature
 from rewarm.report import tasks_page
 from rewarm.report.tasks import ArmResult, Learned, TaskFacts, WayFacts, summarised
+from rewarm.river.pinning import locked_commit
 from rewarm.river.train import Hooks
 from rewarm.storage import held, read_json, write_json
 from rewarm.tasks.arm import Arm
@@ -24,6 +27,7 @@ def learn(work: Work, hooks: Hooks | None = None) -> Learned:
     """
     hooks = hooks or Hooks()
     with held(work.output, "Every task that was finished"):
+        work = _pinned(work)
         _claim(work)
         material = Material(work)
         arms = _arms(material, hooks)
@@ -31,6 +35,13 @@ def learn(work: Work, hooks: Hooks | None = None) -> Learned:
         write_json(work.output / "tasks.json", found.model_dump(mode="json"))
         tasks_page.write(found, work.output / "tasks.html")
         return found
+
+
+def _pinned(work: Work) -> Work:
+    """The work with the commit of a base on the hub, the one that its folder was begun with."""
+    plan = work.plan
+    commit = locked_commit(work.output, plan.base, plan.revision, begun=(work.output / SETTINGS).is_file())
+    return work if commit is None else replace(work, plan=plan.model_copy(update={"revision": commit}))
 
 
 def _claim(work: Work) -> None:

@@ -68,9 +68,9 @@ def plan_work(plan: LearnPlan) -> Work:
 
 
 def _check_base(plan: LearnPlan) -> None:
-    if plan.kind == "answers" and is_masked(plan.base):
+    if plan.kind == "answers" and is_masked(plan.base, plan.revision):
         raise UserError(f"base '{plan.base}' is a masked model, which writes no answers: give a causal one")
-    held = longest_text(base_shape(plan.base, plan.revision, *base_class(plan.base)))
+    held = longest_text(base_shape(plan.base, plan.revision, *base_class(plan.base, plan.revision)))
     needed = plan.max_length + (plan.new_tokens + 1 if plan.kind == "answers" else 0)
     more = f" with {plan.new_tokens} new tokens" if plan.kind == "answers" else ""
     for named in plan.ways:

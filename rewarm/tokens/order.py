@@ -22,6 +22,7 @@ from rewarm.tokens.shards import Store
 from rewarm.types import UserError
 
 _HOLDOUT_SEED = seed_of("rewarm held-out split")
+_PART_SEED = seed_of("rewarm parts of the held-out documents")
 _COPY_STEP = np.uint64(0x9E3779B97F4A7C15)
 _STRIDE = 256
 _WATCHED_BITS = 22
@@ -38,6 +39,21 @@ def held_out(store: Store, share: float) -> NDArray[np.bool_]:
 def is_held_out(key: int, share: float) -> bool:
     """Whether one group is held out at that share, as `held_out` decides it."""
     return bool(fraction(np.array([key], np.uint64), _HOLDOUT_SEED)[0] < share)
+
+
+def held_out_part(store: Store, chosen: NDArray[np.bool_], part: str) -> NDArray[np.bool_]:
+    """The held-out documents (D,) of one part: `all`, or half the groups (`pilot`), or the other half (`final`).
+
+    A text that stands in both halves is in `pilot` alone.
+    """
+    if part == "all":
+        return chosen
+    places = np.flatnonzero(chosen)
+    first = fraction(store.groups[places], _PART_SEED) < 0.5
+    first |= np.isin(store.hashes[places], store.hashes[places[first]])
+    found = np.zeros(len(chosen), bool)
+    found[places[first if part == "pilot" else ~first]] = True
+    return found
 
 
 def numbers(chosen: NDArray[np.bool_]) -> Indices:

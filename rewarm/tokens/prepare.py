@@ -9,29 +9,28 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rewarm.corpora import Corpus
 from rewarm.corpora.faults import check_budget
-from rewarm.hashing import Words, text_hash, text_hashes
-from rewarm.tokens.chat import ChatEncoder, encoder_of
-from rewarm.tokens.shards import FORMAT, Learned, Store, StoreWriter
+from rewarm.engines import Engine
+from rewarm.engines.local import Threads
+from rewarm.engines.parts import Arrays, Parts, digest, kept
+from rewarm.hashing import text_hash, text_hashes
+from rewarm.tokens.chat import encoder_of
+from rewarm.tokens.shards import FORMAT, Store, StoreWriter
 from rewarm.tokens.tokenizer import TextTokenizer
 from rewarm.types import BadRows, Document, StorageError, Tell, UserError, silent
 
 BLOCK_CHARACTERS = 1_000_000
 ENCODERS = 2
 """Blocks encoded at a time: while the ids of one are copied, on one core, the other keeps the rest of them busy."""
-
-Encoded = tuple[NDArray[Any], NDArray[np.int64], NDArray[np.int64], Words, Words, Learned | None]
 
 
 def fingerprint(corpus: Corpus) -> list[dict[str, Any]]:
@@ -57,16 +56,25 @@ def store_folder(name: str, corpus: Corpus, tokenizer: TextTokenizer, root: Path
 
 
 def prepare(
-    name: str, corpus: Corpus, tokenizer: TextTokenizer, root: Path, bad_limit: float, tell: Tell = silent
+    name: str,
+    corpus: Corpus,
+    tokenizer: TextTokenizer,
+    root: Path,
+    bad_limit: float,
+    tell: Tell = silent,
+    engine: Engine | None = None,
 ) -> Store:
-    """The store of a corpus, made now unless it exists.
+    """The store of a corpus, made now unless it exists; where that was stopped, it goes on. The engine (None: this
+    machine) decides nothing about the store.
 
     UserError when the corpus is empty or more than `bad_limit` (a share) of its rows cannot be read.
     """
     folder = store_folder(name, corpus, tokenizer, root)
     with alone_in(root):
         if not (folder / "manifest.json").is_file():
-            _write(name, corpus, tokenizer, folder, bad_limit, tell)
+            with kept(folder.with_name(f"{folder.name}.parts")) as parts:
+                encoded = _Encoded(parts, engine or Threads(ENCODERS), Encoding(corpus, tokenizer))
+                _write(name, corpus, encoded, folder, bad_limit, tell)
     return Store(folder)
 
 
@@ -83,23 +91,60 @@ def alone_in(root: Path) -> Iterator[None]:
         yield
 
 
-def _write(name: str, corpus: Corpus, tokenizer: TextTokenizer, folder: Path, bad_limit: float, tell: Tell) -> None:
-    bad, chat, before = BadRows(), encoder_of(corpus, tokenizer), fingerprint(corpus)
-    with StoreWriter(folder, tokenizer.dtype) as writer, ThreadPoolExecutor(ENCODERS) as pool:
-        pending: deque[Future[Encoded]] = deque()
-        grouped = corpus.holdout_by is None
-        for block in _blocks(corpus.read(bad)):
-            grouped = grouped or any(corpus.holdout_by in document.meta for document in block)
-            pending.append(pool.submit(_encode, block, corpus.holdout_by, tokenizer, chat))
-            if len(pending) > ENCODERS:
-                writer.add_flat(*pending.popleft().result())
+class Encoding:
+    """Documents of a corpus -> arrays: ids end to end, and the columns of a store. It may go to other processes."""
+
+    def __init__(self, corpus: Corpus, tokenizer: TextTokenizer) -> None:
+        self.group_field, self.tokenizer = corpus.holdout_by, tokenizer
+        self.chat = encoder_of(corpus, tokenizer)
+
+    def __call__(self, documents: list[Document]) -> Arrays:
+        """The arrays of some documents."""
+        texts = [document.text for document in documents]
+        hashes, sizes = text_hashes(texts)
+        by = self.group_field
+        groups = hashes if by is None else np.array([group_key(one, by) for one in documents], np.uint64)
+        found = {"sizes": sizes, "hashes": hashes, "groups": groups}
+        if self.chat is None:
+            found["ids"], found["lengths"] = self.tokenizer.encode_flat(texts)
+            return found
+        found["ids"], found["lengths"], learned = self.chat.encode_flat(documents)
+        return found if learned is None else {**found, "learned": learned[0], "learned_sizes": learned[1]}
+
+
+@dataclass(slots=True)
+class _Encoded:
+    """What is encoded of a corpus, block after block; `grouped` says whether a document had a group."""
+
+    parts: Parts
+    engine: Engine
+    encoding: Encoding
+    grouped: bool = field(default=False, init=False)
+
+    def blocks(self, documents: Iterator[Document]) -> Iterator[Arrays]:
+        return self.parts.map(self.engine, self.encoding, self._named(documents))
+
+    def _named(self, documents: Iterator[Document]) -> Iterator[tuple[str, list[Document]]]:
+        by = self.encoding.group_field
+        self.grouped = by is None
+        for block in _blocks(documents):
+            self.grouped = self.grouped or any(by in document.meta for document in block)
+            yield digest((one.text for one in block), (one.id for one in block)), block
+
+
+def _write(name: str, corpus: Corpus, encoded: _Encoded, folder: Path, bad_limit: float, tell: Tell) -> None:
+    bad, before, tokenizer = BadRows(), fingerprint(corpus), encoded.encoding.tokenizer
+    with StoreWriter(folder, tokenizer.dtype) as writer:
+        for found in encoded.blocks(corpus.read(bad)):
+            learned = (found["learned"], found["learned_sizes"]) if "learned" in found else None
+            if writer.documents:
                 tell(f"tokenise {name}", writer.tokens, None, "tokens")
-        while pending:
-            writer.add_flat(*pending.popleft().result())
+            ids, lengths, sizes = found["ids"], found["lengths"], found["sizes"]
+            writer.add_flat(ids, lengths, sizes, found["hashes"], found["groups"], learned)
         if fingerprint(corpus) != before:
             raise UserError(f"corpus '{name}' changed while it was read: run again once nothing writes to its files")
         check_budget(name, bad, bad_limit)
-        if not grouped:
+        if not encoded.grouped:
             raise UserError(
                 f"corpora.{name}.holdout_by: no document has a field '{corpus.holdout_by}'. Name one that they have"
             )
@@ -116,6 +161,8 @@ def _write(name: str, corpus: Corpus, tokenizer: TextTokenizer, folder: Path, ba
             "bad_examples": bad.examples,
             "left_out": dict(bad.left_out),
         }
+        if (commit := corpus.commit()) is not None:
+            writer.manifest["commit"] = commit
     tell(f"tokenise {name}", writer.tokens, writer.tokens, "tokens")
 
 
@@ -139,16 +186,6 @@ def group_key(document: Document, group_field: str | None) -> int:
     return text_hash(document.text)
 
 
-def _encode(
-    block: list[Document], group_field: str | None, tokenizer: TextTokenizer, chat: ChatEncoder | None
-) -> Encoded:
-    texts = [document.text for document in block]
-    hashes, sizes = text_hashes(texts)
-    groups = hashes if group_field is None else np.array([group_key(one, group_field) for one in block], np.uint64)
-    ids, lengths, learned = (*tokenizer.encode_flat(texts), None) if chat is None else chat.encode_flat(block)
-    return ids, lengths, sizes, hashes, groups, learned
-
-
 def count_tokens(corpus: Corpus, documents: list[Document], tokenizer: TextTokenizer) -> int:
     """Tokens that documents of a corpus would have."""
-    return len(_encode(documents, None, tokenizer, encoder_of(corpus, tokenizer))[0])
+    return len(Encoding(corpus, tokenizer)(documents)["ids"])

@@ -54,6 +54,10 @@ class Template:
     source: str
     tokenizer: TextTokenizer
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """How it goes to another process: without what was compiled."""
+        return Template, (self.name, self.source, self.tokenizer)
+
     @property
     def digest(self) -> str:
         """Of everything that decides about its text."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tempfile
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 MAX_CHARACTERS = 500_000
 """Longer texts are tokenised in pieces cut at white space: the encoder's cost and memory grow faster than linearly.
 A tokenizer that puts a blank of its own before every piece (SentencePiece does) takes them whole."""
+FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
+"""What is read of a tokenizer's folder."""
 SENTINELS = "<extra_id_{}>"
 """What T5 and its kin call the tokens, numbered from 0, that stand for spans taken out of a text."""
 
@@ -75,6 +78,7 @@ class TextTokenizer:
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         self._tokenizer.encode_special_tokens = True
+        self.folder = folder
         self.eos_id = self._end_of_text(folder)
         self.prefix = self._beginning()
         self._longest = MAX_CHARACTERS if self._ids("a b") == [*self._ids("a"), *self._ids(" b")] else None
@@ -83,6 +87,11 @@ class TextTokenizer:
         self.hash = hashlib.sha256(file.read_bytes() + str((self.eos_id, self.prefix)).encode()).hexdigest()
         self.chat = ChatNames.read(folder, self._tokenizer)
         self._control: Tokenizer | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """How it goes to another process, which may not see its folder: as the bytes of the folder's files."""
+        files = {name: (self.folder / name).read_bytes() for name in FILES if (self.folder / name).is_file()}
+        return _made_again, (files,)
 
     def _end_of_text(self, folder: Path) -> int:
         config = folder / "tokenizer_config.json"
@@ -206,6 +215,14 @@ class TextTokenizer:
     def decode(self, ids: Sequence[int]) -> str:
         """The text of some ids, special tokens left out."""
         return str(self._tokenizer.decode(list(ids), skip_special_tokens=True))
+
+
+def _made_again(files: dict[str, bytes]) -> TextTokenizer:
+    """In another process: the tokenizer whose folder holds these files."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name, data in files.items():
+            (Path(folder) / name).write_bytes(data)
+        return TextTokenizer(Path(folder))
 
 
 def _cut(text: str, longest: int) -> Iterable[str]:

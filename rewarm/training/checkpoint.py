@@ -1,7 +1,8 @@
 """Checkpoints: a folder of safetensors and JSON that exists only when it is whole.
 
 Written beside its place, every file and the folder flushed to disk, then renamed; `complete.json` holds the digest of
-every file and its own. Nothing is pickled. `checkpoint-N` is the state after N optimizer steps of a leg.
+every file and its own. Nothing is pickled. `checkpoint-N` is the state after N optimizer steps of a leg. Tensors are
+whole, one file for each kind, or lie in parts (parts.py), one file for each kind and process.
 """
 
 from __future__ import annotations
@@ -11,15 +12,18 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from rewarm.storage import sync_folder
+from rewarm.training import parts
 from rewarm.training.guard import Guard
 from rewarm.training.keepers import Keepers
 from rewarm.training.optimizer import Optimizer, Policy
@@ -53,24 +57,48 @@ def write(
     `pending` are the losses of the steps not yet in the journal, so that a resumed journal equals an unbroken one, and
     `following` is the fingerprint of the batch to come.
     """
-    target = folder / f"checkpoint-{step}"
-    partial = folder / f"partial-checkpoint-{step}"
-    shutil.rmtree(partial, ignore_errors=True)
+    with explained(folder, step):
+        partial = begin(folder, step)
+        digests = {f"{name}.safetensors": parts.save(partial / f"{name}.safetensors", state[name]) for name in state}
+        told = {"step": step, "key": key, "pending": list(pending), "following": following}
+        return finish(folder, told, digests)
+
+
+@contextmanager
+def explained(folder: Path, step: int, clear: bool = True) -> Iterator[None]:
+    """Makes the disk's refusal a StorageError, and takes away what was written of the checkpoint, if it is to."""
     try:
-        partial.mkdir(parents=True)
-        digests = {f"{name}.safetensors": _save(partial / f"{name}.safetensors", state[name]) for name in sorted(state)}
-        told = {"step": step, "key": key, "pending": list(pending), "following": following, "sha256": digests}
-        _write_marker(partial, told)
-        _sync_folder(partial)
-        shutil.rmtree(target, ignore_errors=True)
-        os.replace(partial, target)
-        _sync_folder(folder)
+        yield
     except (OSError, SafetensorError) as error:
-        shutil.rmtree(partial, ignore_errors=True)
+        if clear:
+            shutil.rmtree(partial_of(folder, step), ignore_errors=True)
         raise StorageError(
             f"checkpoint at step {step} could not be written to '{folder}': {error}. The checkpoints before it are "
             "whole: make room and run the same command again"
         ) from error
+
+
+def partial_of(folder: Path, step: int) -> Path:
+    """Where a checkpoint lies while it is written."""
+    return folder / f"partial-checkpoint-{step}"
+
+
+def begin(folder: Path, step: int) -> Path:
+    """An empty folder beside a checkpoint's place, for its files."""
+    partial = partial_of(folder, step)
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    return partial
+
+
+def finish(folder: Path, told: Mapping[str, Any], digests: Mapping[str, str]) -> Path:
+    """Gives a checkpoint, all files of which are on disk, its marker and its name."""
+    target, partial = folder / f"checkpoint-{told['step']}", partial_of(folder, told["step"])
+    _write_marker(partial, {**told, "sha256": dict(sorted(digests.items()))})
+    sync_folder(partial)
+    shutil.rmtree(target, ignore_errors=True)
+    os.replace(partial, target)
+    sync_folder(folder)
     return target
 
 
@@ -88,16 +116,6 @@ def write_tensors(file: Path, tensors: Mapping[str, Tensor]) -> None:
         os.replace(partial, file)
     except (OSError, SafetensorError) as error:
         raise StorageError(f"'{file}' was not written: {error}. Make room and run the same command again") from error
-
-
-def _save(file: Path, tensors: dict[str, Tensor]) -> str:
-    """Writes and flushes a file; its digest."""
-    save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, file)
-    # Read again while it lies in memory: a tenth more than hashing alone. SHA-256 is twice as fast as BLAKE2b here.
-    digest = _digest(file)
-    with file.open("rb") as written:
-        os.fsync(written.fileno())
-    return digest
 
 
 def _write_marker(folder: Path, values: dict[str, Any]) -> None:
@@ -119,19 +137,6 @@ def _read_marker(folder: Path) -> dict[str, Any] | None:
 
 def _digest_of(values: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _digest(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def random_state() -> dict[str, Tensor]:
@@ -163,7 +168,7 @@ def damage(candidate: Path) -> list[str]:
     return [
         name
         for name, digest in marker["sha256"].items()
-        if not (candidate / name).is_file() or _digest(candidate / name) != digest
+        if not (candidate / name).is_file() or parts.sha256(candidate / name) != digest
     ]
 
 
@@ -194,19 +199,24 @@ def restore(
 ) -> tuple[int, list[float]]:
     """Loads a checkpoint in place, into a model as its leg starts from it; its step, and the losses not yet logged."""
     load_weights(folder, model)
-    optimizer.load(load_file(folder / "optimizer.safetensors"))
-    held = folder / "retention.safetensors"
-    keepers.load(load_file(held) if held.is_file() else {})
+    optimizer.load(tensors(folder, "optimizer"))
+    keepers.load(tensors(folder, "retention"))
     if guard is not None:
         guard.load(guard_of(folder))
-    set_random_state(load_file(folder / "random.safetensors"))
+    set_random_state(tensors(folder, "random"))
     return step_of(folder), pending(folder)
+
+
+def tensors(folder: Path, kind: str, wanted: parts.Wanted = lambda name, shape: None) -> dict[str, Tensor]:
+    """The tensors of a kind (`weights`, `optimizer`...), of each the wanted rows, whatever processes wrote them; none
+    where it holds none of the kind."""
+    files = sorted(name for name in _marked(folder)["sha256"] if parts.kind_of(name) == kind)
+    return parts.read([folder / name for name in files], wanted)
 
 
 def guard_of(folder: Path) -> dict[str, Tensor]:
     """What a checkpoint holds of the guard; nothing where no update may be skipped."""
-    file = folder / "guard.safetensors"
-    return load_file(file) if file.is_file() else {}
+    return tensors(folder, "guard")
 
 
 def step_of(folder: Path) -> int:
@@ -233,7 +243,7 @@ def _marked(folder: Path) -> dict[str, Any]:
 
 def load_weights(folder: Path, model: nn.Module) -> None:
     """Copies a checkpoint's weights into the model; UserError when it trains others than these."""
-    saved = load_file(folder / "weights.safetensors")
+    saved = tensors(folder, "weights")
     own = _trainable(model)
     if saved.keys() != own.keys():
         raise UserError(f"'{folder}' holds another model: {sorted(saved.keys() ^ own.keys())[:4]} differ")
@@ -255,7 +265,7 @@ def inherit(candidate: Path, optimizer: Optimizer, policy: Policy) -> None:
             f"optimizer_state: {policy} needs '{candidate}', which is damaged or gone ({', '.join(damaged)}). Delete "
             "the finished model folder of that leg to train it again, or start another run with optimizer_state: reset"
         )
-    optimizer.load(load_file(candidate / "optimizer.safetensors"), policy)
+    optimizer.load(tensors(candidate, "optimizer"), policy)
 
 
 def prune(folder: Path, keep: int, newest: int) -> None:
@@ -264,12 +274,17 @@ def prune(folder: Path, keep: int, newest: int) -> None:
     `newest` was written a moment ago, so one good checkpoint always stays. Any beyond it were damaged: the leg passed
     them over when it resumed, and keeping them could push out good ones.
     """
-    for leftover in folder.glob("partial-checkpoint-*"):
-        shutil.rmtree(leftover, ignore_errors=True)
+    clear_partials(folder)
     steps = steps_saved(folder)
     kept = [step for step in steps if step <= newest][-max(1, keep) :]
     for step in set(steps) - set(kept):
         shutil.rmtree(folder / f"checkpoint-{step}", ignore_errors=True)
+
+
+def clear_partials(folder: Path) -> None:
+    """Deletes half-written remains of saves that a killed process had begun; never while one is being written."""
+    for leftover in folder.glob("partial-checkpoint-*"):
+        shutil.rmtree(leftover, ignore_errors=True)
 
 
 def clear(folder: Path) -> None:

@@ -8,9 +8,10 @@ fully (sharding.py), each process holds in bytes:
   of one layer and of what lies outside, 4 (L + R);
 - what is put together: the layer in use and the next one, and what lies outside: 4 (2 L + R);
 - in bf16, the copies that products are made of, which the backward pass needs: 2 P;
-- activations and logits of its own passes, as in one process.
+- activations and logits of its own passes, as in one process; what retention holds of weights / N, a teacher whole.
 
-While a model is loaded, and while it is scored, every process holds all its weights: 4 P.
+While a model is loaded, and while it is scored, every process holds all its weights: 4 P. To save from, each copies its
+part of weights and moments into the host's memory: 12 P / N.
 """
 
 from __future__ import annotations
@@ -47,8 +48,22 @@ def divided(plan: Plan, model: PreTrainedModel, passes: Passes, processes: int) 
     }
     if choose_precision(plan.precision) == torch.bfloat16:
         state["copies in bf16"] = 2 * every
-    held = {name: size // processes for name, size in parts.items() if name == "retention"}
+    held = {"retention": _held(plan, every, processes)} if "retention" in parts else {}
     return state | {name: parts[name] for name in ("activations", "logits")} | held
+
+
+def _held(plan: Plan, parameters: int, processes: int) -> int:
+    """Bytes of what a stage's retention holds: its copies are divided, but for a teacher, which is whole in each."""
+    stages = [
+        [getattr(one, "copies", 0.0) / (1 if getattr(one, "whole", False) else processes) for one in stage.retention]
+        for stage in plan.stages
+    ]
+    return round(4 * max(map(sum, stages)) * parameters)
+
+
+def copied(parameters: int, processes: int) -> int:
+    """Bytes of the host's memory that each of the processes saves from, when they divide the weights."""
+    return 12 * parameters // processes
 
 
 def is_fitting(parts: dict[str, int], room: int) -> bool:

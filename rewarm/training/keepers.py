@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from rewarm.objectives.head_terms import HeadTerm
-from rewarm.retention import Keeper
+from rewarm.retention import Keeper, Together
 from rewarm.types import Batch
 
 
@@ -18,6 +18,13 @@ class Keepers:
 
     def __init__(self, held: Mapping[str, Keeper]) -> None:
         self.held = dict(sorted(held.items(), key=lambda item: item[1].turn))
+
+    def joined(self, together: Together) -> Keepers:
+        """The same, each method knowing of the processes that make the steps together, if there are several."""
+        if together.size > 1:
+            for keeper in self.held.values():
+                keeper.join(together)
+        return self
 
     def pace(self, step: int) -> float:
         """What Adam's part of the update is scaled by."""

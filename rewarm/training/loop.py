@@ -78,14 +78,14 @@ def train(
     keepers: Keepers | None = None,
 ) -> Outcome:
     """Trains a leg to its end or until `stop()`; resumes exactly from its newest good checkpoint."""
-    outcome, keepers, spread = Outcome(0, 0.0, False), keepers or Keepers({}), leg.spread or Replicas(model, current())
+    outcome, spread = Outcome(0, 0.0, False), leg.spread or Replicas(model, current())
+    keepers = (keepers or Keepers({})).joined(spread)
     newest = spread.newest(leg.folder, leg.key, outcome.notes)
     torch.manual_seed(leg.seed)
     guard = Guard(leg.name, model.device, leg.skips, leg.rows.documents)
     step, pending = spread.restore(newest, optimizer, keepers, guard) if newest is not None else (0, [])
     journal = spread.journal(leg.folder / "journal.jsonl", step)
     objective, meter = _objective(model, leg, step, outcome.notes, spread), Meter(leg, journal, tell, pending)
-    model.train()
     saver = spread.saver(leg.folder, leg.key, leg.save_total_limit, journal, outcome.notes)
     start, coming = step, _coming(leg, step, newest, outcome)
 
@@ -123,12 +123,15 @@ def train(
 def _objective(model: PreTrainedModel, leg: Leg, step: int, notes: list[str], spread: Replicas) -> Loss:
     with spread.whole():
         objective = leg.loss(model)
+    if not spread.is_alone:
+        objective.join(spread.sum)
     if leg.checkpointed:
         activations.checkpoint_layers(model)
     rows = leg.rows
     tokens = rows.steps * rows.step_tokens
     if step < rows.steps and compiling.pays(leg.compile, model, tokens, rows.seq_len, leg.precision):
         compiling.try_compiling(objective, rows.batches(0)[0], leg.precision, leg.compile, notes)
+    model.train()
     return objective
 
 

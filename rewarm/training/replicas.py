@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from rewarm.training import checkpoint
@@ -35,6 +35,33 @@ class Replicas:
     def is_alone(self) -> bool:
         """Whether there is no other process."""
         return self.world.is_alone
+
+    @property
+    def size(self) -> int:
+        """How many processes there are."""
+        return self.world.size
+
+    def trained(self) -> dict[str, nn.Parameter]:
+        """What this process trains, by name."""
+        return {name: one for name, one in self.model.named_parameters() if one.requires_grad}
+
+    def sum(self, value: Tensor) -> Tensor:
+        """The sum of a tensor over all processes, in place."""
+        return self.world.total(value)
+
+    def slopes(self, batches: list[Batch], loss: Callable[[Batch, float], Tensor]) -> dict[str, Tensor]:
+        """The gradient of the sum of `loss(batch, 1.0)` over batches that all processes know, by name of what this one
+        trains; each makes its share of the passes. Gradients that are there stay."""
+        trained = self.trained()
+        held = {name: one.grad for name, one in trained.items()}
+        for one in trained.values():
+            one.grad = None
+        for batch, counts in self.passes(batches):
+            loss(batch, 1.0 if counts else 0.0).backward()
+        found = {name: one.grad for name, one in trained.items() if one.grad is not None}
+        for name, one in trained.items():
+            one.grad = held[name]
+        return found
 
     def passes(self, batches: list[Batch]) -> Iterator[tuple[Batch, bool]]:
         """The micro-batches of a step that are this process's, in order, and whether each counts.

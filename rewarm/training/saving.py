@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from rewarm.quantities import size
-from rewarm.training import checkpoint
+from rewarm.training import checkpoint, room
 from rewarm.training.checkpoint import State
 from rewarm.training.journal import Journal
 from rewarm.training.memory import memory_available
@@ -61,9 +61,11 @@ class Saver:
         """Begins to save the (live) state after `step` steps, with the losses not yet in the journal and the
         fingerprint of the batch to come.
 
-        Comes back when the state is copied, or, where memory is too short for a copy, when it is on disk.
+        Comes back when the state is copied, or, where memory is too short for a copy, when it is on disk. StorageError,
+        before anything is written, when the disk has no room for it.
         """
         self.wait()
+        self._begin(step, _bytes(state))
         if not self._fits(state):
             self._write(step, state, pending, following, None)
             return
@@ -73,6 +75,11 @@ class Saver:
         if made is not None:
             made.record()
         self._writing = self._thread.submit(self._write, step, copied, pending, following, made)
+
+    def _begin(self, step: int, needed: int) -> None:
+        """Makes sure that so many bytes can be written; StorageError when the disk has no room for them."""
+        checkpoint.clear_partials(self.folder)
+        room.check(self.folder, f"the checkpoint at step {step}", needed)
 
     def check(self) -> None:
         """Raises the error of a write that has ended; costs nothing, so that a loop can ask after each step."""
@@ -112,14 +119,17 @@ class Saver:
 
     def _fits(self, state: State) -> bool:
         """Whether there is room for the copy; where there is not, a note says what that costs."""
-        needed = sum(tensor.nbytes for tensors in state.values() for tensor in tensors.values())
-        missing = needed - sum(copy.nbytes for copy in self._copies.values())
+        missing = _bytes(state) - sum(copy.nbytes for copy in self._copies.values())
         if missing <= 0 or (available := memory_available()) >= ROOM * missing:
             return True
         if not self._is_told:
             self._is_told = True
             self.notes.append(
-                f"{size(available)} of memory are available, too few for a copy of {size(needed)} to save from: "
+                f"{size(available)} of memory are available, too few for a copy of {size(_bytes(state))} to save from: "
                 "training waits while a checkpoint is written"
             )
         return False
+
+
+def _bytes(state: State) -> int:
+    return sum(tensor.nbytes for tensors in state.values() for tensor in tensors.values())

@@ -17,8 +17,6 @@ from types import MethodType
 from typing import Any
 
 import torch
-import torch.distributed as dist
-from safetensors import safe_open
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
@@ -30,9 +28,14 @@ from rewarm.training import checkpoint
 from rewarm.training.guard import Guard
 from rewarm.training.keepers import Keepers
 from rewarm.training.optimizer import Optimizer
+from rewarm.training.part_saving import PartSaver
 from rewarm.training.replicas import Replicas
+from rewarm.training.saving import Saver
 from rewarm.training.world import World
 from rewarm.types import Batch, UserError
+
+_MARKS = {"weights": "", "optimizer": ".", "retention": "/"}
+"""What stands before a parameter's name in the files of a checkpoint ends so."""
 
 
 class Shards(Replicas):
@@ -53,6 +56,11 @@ class Shards(Replicas):
             # The loss is divided by the targets of all processes: its gradients are to be added, not averaged.
             part.set_gradient_divide_factor(1.0)
             part.set_force_sum_reduction_for_comms(True)  # gloo knows no other
+        # By default a process prefetches what it computed before, and looks at a model that not all look at count, too:
+        # then one waits for a layer that others never send. The first layer's is the root, which is there already.
+        made: list[Any] = list(layers)
+        for part, before in zip([*made, model], [model, *made], strict=True):
+            part.set_modules_to_backward_prefetch([before])
         # Passes that begin below the head go through the root's hooks, too.
         root: Any = model
         root.read_body = MethodType(_read_body, model)
@@ -67,6 +75,10 @@ class Shards(Replicas):
     def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         """This process's parts, for an optimizer."""
         return iter(self.own.items())
+
+    def trained(self) -> dict[str, nn.Parameter]:
+        """This process's parts."""
+        return self.own
 
     def cut(self, name: str, whole: Tensor) -> Tensor:
         """This process's part of a tensor as large as the parameter `name`, on the model's device."""
@@ -124,72 +136,71 @@ class Shards(Replicas):
                 if parameter.requires_grad
             }
 
+    def saver(self, *given: Any) -> Saver:
+        """What saves this process's part."""
+        return PartSaver(self.world, self.first_row, *given)
+
     def state(self, optimizer: Optimizer, keepers: Keepers, guard: Guard) -> checkpoint.State:
-        """What a checkpoint holds, put together in the first process; the others get nothing."""
+        """What this process holds of a checkpoint: its parts, and what all hold alike."""
         found = {
-            "weights": {name: self._gathered(name, part.detach()) for name, part in self.own.items()},
-            "optimizer": {key: self._of_parameter(key, ".", value) for key, value in optimizer.state().items()},
+            "weights": {name: part.detach() for name, part in self.own.items()},
+            "optimizer": optimizer.state(),
             "random": checkpoint.random_state(),
         }
-        if held := keepers.state():
-            found["retention"] = {key: self._of_parameter(key, "/", value) for key, value in held.items()}
-        if seen := guard.state():
-            found["guard"] = seen
-        return found if self.world.is_first else {}
+        more = {"retention": keepers.state(), "guard": guard.state()}
+        return found | {kind: held for kind, held in more.items() if held}
 
     def restore(self, folder: Path, optimizer: Optimizer, keepers: Keepers, guard: Guard) -> tuple[int, list[float]]:
-        """Reads this process's parts of a checkpoint, one tensor after the other."""
-        weights = self.read(folder / "weights.safetensors", "")
+        """Reads this process's parts of a checkpoint, and nothing of the others'."""
+        weights = self._read(folder, "weights")
         if weights.keys() != self.own.keys():
             raise UserError(f"'{folder}' holds another model: {sorted(weights.keys() ^ self.own.keys())[:4]} differ")
         with torch.no_grad():
             for name, part in self.own.items():
                 part.copy_(weights[name])
-        optimizer.load(self.read(folder / "optimizer.safetensors", "."))
-        held = folder / "retention.safetensors"
-        keepers.load(self.read(held, "/") if held.is_file() else {})
+        optimizer.load(self._read(folder, "optimizer"))
+        keepers.load(self._read(folder, "retention"))
         guard.load(checkpoint.guard_of(folder))
         return checkpoint.step_of(folder), checkpoint.pending(folder)
 
-    def read(self, file: Path, mark: str) -> dict[str, Tensor]:
-        """The tensors of a file, of each this process's `part`."""
-        found = {}
-        with safe_open(file, "pt") as opened:
-            for key in opened.keys():  # noqa: SIM118 (no mapping)
-                found[key] = self.part(key, mark, opened.get_tensor(key))
-        return found
+    def _read(self, folder: Path, kind: str) -> dict[str, Tensor]:
+        def wanted(key: str, shape: tuple[int, ...]) -> tuple[int, int] | None:
+            name = _parameter(kind, key)
+            return self._range(name) if shape == self.shapes.get(name) else None
+
+        found = checkpoint.tensors(folder, kind, wanted)
+        return {key: value.to(self.model.device) if value.ndim else value for key, value in found.items()}
+
+    def first_row(self, kind: str, key: str, value: Tensor) -> int | None:
+        """With which row of a parameter begins what is held for it; None for anything else."""
+        name = _parameter(kind, key)
+        is_part = kind in _MARKS and name in self.own and value.ndim > 0 and value.shape == self.own[name].shape
+        return self._range(name)[0] if is_part else None
 
     def _range(self, name: str) -> tuple[int, int]:
         rows = self.shapes[name][0]
         size = -(-rows // self.world.size)
         return min(rows, self.world.rank * size), min(rows, (self.world.rank + 1) * size)
 
-    def part(self, key: str, mark: str, value: Tensor) -> Tensor:
-        """This process's part of what is named `<kind><mark><parameter>` and as large as it; anything else as it is."""
-        name = key.split(mark, 1)[-1] if mark else key
-        return self.cut(name, value) if value.shape == self.shapes.get(name) else value
-
-    def _of_parameter(self, key: str, mark: str, value: Tensor) -> Tensor:
-        """What is held for a parameter, whole; anything else as it is."""
-        name = key.split(mark, 1)[-1]
-        is_part = name in self.own and value.shape == self.own[name].shape and value.ndim == len(self.shapes[name])
-        return self._gathered(name, value) if is_part and value.ndim else value
-
-    def _gathered(self, name: str, part: Tensor) -> Tensor:
-        """The whole tensor on the CPU of the first process, an empty one elsewhere; all processes take part."""
-        shape = self.shapes[name]
-        size = -(-shape[0] // self.world.size)
-        sent = part.new_zeros((size, *shape[1:]))
-        sent[: len(part)] = part
-        parts = [torch.empty_like(sent) for _ in range(self.world.size)] if self.world.is_first else None
-        dist.gather(sent, parts, dst=0)
-        return part.new_empty(0) if parts is None else torch.cat(parts)[: shape[0]].cpu()
+    def inherited(self, optimizer: Optimizer) -> dict[str, Tensor]:
+        """This process's parts of the state of an optimizer of the whole model."""
+        state = {}
+        for key, value in optimizer.state().items():
+            name = _parameter("optimizer", key)
+            state[key] = self.cut(name, value) if value.shape == self.shapes[name] else value
+        return state
 
 
 def divide(keepers: Keepers, shards: Shards) -> None:
     """Lets retention methods that were made with the whole model go on with this process's parts."""
     for keeper in keepers.held.values():
         keeper.divide(shards.own, shards.cut, shards.world.total_of)
+
+
+def _parameter(kind: str, key: str) -> str:
+    """The parameter that a name in a checkpoint is about."""
+    mark = _MARKS.get(kind)
+    return key.split(mark, 1)[-1] if mark else key
 
 
 def _local(tensor: Tensor) -> Tensor:

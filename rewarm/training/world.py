@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,7 +26,10 @@ from rewarm.hashing import seed_of
 from rewarm.types import Stopped, UserError
 
 PATIENCE = 20.0
-"""Seconds to wait for the others when the run is over, and for the reason when a connection broke."""
+"""Seconds to wait for the others when the run is over."""
+REASON_SECONDS = 5.0
+"""Seconds to wait for word from the others when the connection to one of them broke: who fails by an error says so
+first."""
 LOOK = 0.05
 """Seconds between two looks at the store, for a process that waits for an order."""
 BUCKET_BYTES = 32 << 20
@@ -55,6 +59,8 @@ class World:
     store: Any = None
     attended: bool = False
     _orders: int = 0
+    _exchanges: int = 0
+    _is_one_gone: bool = False
 
     @property
     def is_first(self) -> bool:
@@ -133,6 +139,25 @@ class World:
         found: dict[str, Any] = json.loads(self.store.get(key))
         return found
 
+    def exchange(self) -> str:
+        """A name under which to `post`, the same in all processes, which all ask for it at once."""
+        self._exchanges += 1
+        return f"exchange/{self._exchanges}"
+
+    def post(self, name: str, what: dict[str, Any]) -> None:
+        """Lets all processes read something, from any thread. Ended when the first process is gone."""
+        try:
+            self.store.set(name, json.dumps(what))
+        except RuntimeError as error:
+            raise Ended(1) from error
+
+    def posted(self, name: str) -> dict[str, Any] | None:
+        """What a process has posted; None where it has not yet. Ended when the first process is gone."""
+        if not self._has(name):
+            return None
+        found: dict[str, Any] = json.loads(self.store.get(name))
+        return found
+
     def asked_to_stop(self) -> bool:
         """Whether another process that waits for an order was asked to stop."""
         return not self.is_alone and self._has("stop")
@@ -144,18 +169,19 @@ class World:
         kind = next((name for name, made in _KINDS.items() if isinstance(error, made)), "failed")
         message = str(error) or type(error).__name__
         if not self.is_first:
-            if not _is_broken(error):  # a broken connection is what another process's error looks like from here
+            if not is_broken(error):  # a broken connection is what another process's error looks like from here
                 self.store.compare_set("failed", "", json.dumps({"rank": self.rank, "kind": kind, "message": message}))
             _disconnect()
             return Ended(self._code_of_first())
-        if not _is_broken(error):
+        if not is_broken(error):
             return error
-        for _ in range(int(PATIENCE / LOOK)):
+        for _ in range(int(REASON_SECONDS / LOOK)):
             if self._has("failed"):
                 found = json.loads(self.store.get("failed"))
                 made = _KINDS.get(found["kind"], RuntimeError)
                 return made(f"process {found['rank']} of {self.size}: {found['message']}")
             time.sleep(LOOK)
+        self._is_one_gone = True
         return error
 
     def end(self, code: int) -> None:
@@ -165,7 +191,7 @@ class World:
         if self.is_first:
             self.store.set("ended", str(code))
             _disconnect()
-            deadline = time.monotonic() + PATIENCE
+            deadline = time.monotonic() + (REASON_SECONDS if self._is_one_gone else PATIENCE)
             while int(self.store.add("gone", 0)) < self.size - 1 and time.monotonic() < deadline:
                 time.sleep(LOOK)
         else:
@@ -218,10 +244,34 @@ def start(timeout: timedelta = timedelta(minutes=30)) -> World:
         torch.cuda.set_device(local)
     store, rank, size = next(iter(rendezvous("env://", timeout=timeout)))
     backend = "cpu:gloo,cuda:nccl" if on_gpu else "gloo"
-    dist.init_process_group(backend, store=PrefixStore("group", store), rank=rank, world_size=size, timeout=timeout)
-    words = PrefixStore("rewarm", store)
+    own = PrefixStore(_met(PrefixStore("met", store), rank, size, timeout), store)
+    dist.init_process_group(backend, store=PrefixStore("group", own), rank=rank, world_size=size, timeout=timeout)
+    words = PrefixStore("rewarm", own)
     _current = World(rank, size, local, int(os.environ.get("LOCAL_WORLD_SIZE", str(size))), words)
     return _current
+
+
+def _met(store: Any, rank: int, size: int, timeout: timedelta) -> str:
+    """A name that these processes share with none before: when torchrun starts them again, its store still holds all
+    that those before them wrote.
+
+    The first one answers what the others ask under a name that nobody had, until each has said that it heard.
+    """
+    name, deadline = secrets.token_hex(8), time.monotonic() + timeout.total_seconds()
+    if rank:
+        store.set(f"asks/{rank}", name)
+        store.wait([f"answer/{name}"], timeout)
+        found: str = store.get(f"answer/{name}").decode()
+        store.set(f"heard/{found}/{rank}", "")
+        return found
+    for other in range(1, size):
+        while not store.check([f"heard/{name}/{other}"]):
+            if store.check([f"asks/{other}"]):
+                store.set(f"answer/{store.get(f'asks/{other}').decode()}", name)
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"process {other} of {size} did not come within {timeout}: see what it says itself")
+            time.sleep(LOOK)
+    return name
 
 
 def _buckets(grads: list[Tensor]) -> list[list[Tensor]]:
@@ -237,7 +287,7 @@ def _buckets(grads: list[Tensor]) -> list[list[Tensor]]:
     return made
 
 
-def _is_broken(error: BaseException) -> bool:
+def is_broken(error: BaseException) -> bool:
     """Whether an error only says that another process can no longer be reached."""
     return isinstance(error, dist.DistError) or any(
         word in str(error).lower() for word in ("connection closed", "connection reset", "gloo", "nccl", "broken pipe")

@@ -36,7 +36,7 @@ def options(name: str) -> set[str]:
 def test_every_file_with_a_register_function_is_a_verb() -> None:
     assert set(COMMANDS) == {
         "add-stage", "add-tokens", "check", "compare", "demo", "evaluate", "gate", "init", "learn", "merge", "methods",
-        "prepare", "probe", "recipe", "recycle", "report", "run", "selftest", "status", "undo", "verify",
+        "plan", "prepare", "probe", "recipe", "recycle", "report", "run", "selftest", "status", "undo", "verify",
         "corpus deduplicate", "corpus diff", "corpus languages", "corpus mutate", "corpus probes",
         "corpus records", "corpus select", "corpus sketch", "corpus split",
     }  # fmt: skip
@@ -50,8 +50,8 @@ def test_every_verb_answers_as_json_and_shows_tracebacks_on_request(name: str) -
 @by_verb
 def test_every_verb_that_writes_has_a_dry_run(name: str) -> None:
     writes = {
-        "add-stage", "add-tokens", "compare", "demo", "init", "learn", "merge", "prepare", "probe", "recipe", "recycle",
-        "report", "run", "undo",
+        "add-stage", "add-tokens", "compare", "demo", "init", "learn", "merge", "plan", "prepare", "probe", "recipe",
+        "recycle", "report", "run", "undo",
     }  # fmt: skip
     made = name.startswith("corpus ") and name != "corpus languages"  # that one only counts and prints
     assert ("--dry-run" in options(name)) == (name in writes or made)

@@ -219,7 +219,7 @@ def test_wrong_input_is_refused_before_any_model_is_read(
 def test_no_model_is_a_sentence(cli: Any, rows: Path, tmp_path: Path) -> None:
     called = cli("probe", tmp_path / "nothing", rows)
     assert called.code == 3
-    assert "has no configuration that could be read" in called.err
+    assert "is no folder, and no model that could be fetched" in called.err
 
 
 @pytest.mark.parametrize("kind", ["masked", "encoder-decoder"])

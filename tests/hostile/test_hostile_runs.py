@@ -12,14 +12,13 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file, save_file
 
-from rewarm.models.load import make_model, save_model, weights_hash
+from rewarm.models.load import save_model
 from rewarm.plan import from_values
 from rewarm.river.comparison import finished
 from rewarm.river.directory import RunDirectory
 from rewarm.river.pinning import LOCK, pinned
 from rewarm.river.run import run
 from rewarm.river.train import Hooks
-from rewarm.tokens.tokenizer import TextTokenizer
 from rewarm.types import Stopped, UserError
 
 ScratchPlan = Callable[..., dict[str, Any]]
@@ -107,32 +106,6 @@ def test_a_corpus_changed_between_two_starts_is_refused_and_what_was_made_stays(
 
 
 HUB_NAME = "owner/tiny"
-
-
-@pytest.fixture
-def hub(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_tokenizer_folder: Path, tiny_configs: Any
-) -> Callable[..., str]:
-    """A function: seed -> that model as the newest commit of `owner/tiny` in a cache of the hub, which is offline."""
-    from huggingface_hub import constants
-    from transformers.utils import hub as transformers_hub
-
-    cache = tmp_path / "hub"
-    for module, name in ((constants, "HF_HUB_CACHE"), (transformers_hub, "TRANSFORMERS_CACHE")):
-        if hasattr(module, name):
-            monkeypatch.setattr(module, name, str(cache))
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    repository = cache / "models--owner--tiny"
-    (repository / "refs").mkdir(parents=True)
-
-    def upload(seed: int) -> str:
-        commit = f"{seed:x}" * 40
-        model = make_model(tiny_configs["llama"], TextTokenizer(tiny_tokenizer_folder), seed)
-        save_model(model, tiny_tokenizer_folder, repository / "snapshots" / commit)
-        (repository / "refs" / "main").write_text(commit)
-        return weights_hash(model)
-
-    return upload
 
 
 def test_a_name_on_the_hub_is_pinned_to_the_commit_it_was(scratch_plan: ScratchPlan, hub: Callable[..., str]) -> None:

@@ -126,7 +126,9 @@ def test_pages_escape_what_is_put_into_them() -> None:
     for file in templates:
         text = file.read_text(encoding="utf-8")
         assert "autoescape false" not in text
-        assert "<script" not in text
+        # The index of a site has one script, our own, which the page's policy names by its digest.
+        own = "<script>{{ script }}</script>" if file.name == "site_index.html.j2" else ""
+        assert "<script" not in (text.replace(own, "", 1) if own else text)
 
 
 def test_no_archive_is_unpacked() -> None:
@@ -147,7 +149,7 @@ def test_nothing_is_reported_to_anybody() -> None:
     assert constants.HF_HUB_DISABLE_TELEMETRY
     for name, value in {
         "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_UPDATE_CHECK": "1", "HF_UPDATE_DOWNLOAD_COUNTS": "false",
-        "DISABLE_SAFETENSORS_CONVERSION": "1", "DO_NOT_TRACK": "1",
+        "DISABLE_SAFETENSORS_CONVERSION": "1", "DO_NOT_TRACK": "1", "RAY_USAGE_STATS_ENABLED": "0",
     }.items():  # fmt: skip
         assert os.environ[name] == value
     from transformers.utils import http_user_agent

@@ -77,6 +77,9 @@ def test_disk_is_models_checkpoints_and_tokens(scratch_plan: ScratchPlan) -> Non
     assert need.parts["checkpoints"] == 12 * parameters * (3 + 2)
     assert need.parts["tokens"] == sum(corpus.store_bytes for corpus in known.corpora)
     assert need.needed == sum(need.parts.values())
+    # While the larger corpus is prepared its shards lie beside its tokens; models and checkpoints take more later.
+    assert need.preparing == need.parts["tokens"] + max(corpus.store_bytes for corpus in known.corpora)
+    assert need.parts["shards"] == 0
     held = plan.directory / "stage-1-update"
     held.mkdir(parents=True)
     (held / "model.safetensors").write_bytes(bytes(1000))

@@ -199,7 +199,7 @@ def test_copies_of_one_model_are_refused_before_any_scoring(root: Path, tmp_path
         (MergeOrder(method="chat-vector", weights=(1.0,)), "belong together"),
         (MergeOrder(chat="x", weights=(1.0,)), "belong together"),
         (MergeOrder(weights=(1.0,), prefer="old", max_forgetting=0.1), "goes without --prefer"),
-        (MergeOrder(method="soup", others=("no/such/model",)), "no causal language model that could be read"),
+        (MergeOrder(method="soup", others=("no/such/model",)), "is no model that could be read"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_merged_is_refused_before_any_work(order: MergeOrder, message: str, root: Path) -> None:

@@ -35,6 +35,14 @@ def _one(job: Callable[..., Any], rank: int, size: int, port: int, given: tuple[
     os._exit(code)
 
 
+def _heard(pipe: Any, process: Any) -> Any:
+    """What a process sends; None where it dies first, or is silent for four minutes."""
+    for _ in range(2400):
+        if pipe.poll(0.1) or not process.is_alive():
+            break
+    return pipe.recv() if pipe.poll(0) else None
+
+
 @pytest.fixture
 def together() -> Together:
     """A function: processes, job, *given -> what the job gives back, or the error it ends with, in each process."""
@@ -48,7 +56,7 @@ def together() -> Together:
         ]
         for process in started:
             process.start()
-        found = [heard.recv() if heard.poll(60) else None for heard, _ in pipes]
+        found = [_heard(heard, process) for (heard, _), process in zip(pipes, started, strict=True)]
         for process in started:
             process.join(30)
             process.kill()

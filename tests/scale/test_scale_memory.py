@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig
 
 from rewarm.plan import Plan, from_values
 from rewarm.training.activations import Passes, needed
-from rewarm.training.divided import divided, spread
+from rewarm.training.divided import copied, divided, spread
 from rewarm.types import UserError
 
 LLAMA_2_7B = LlamaConfig(
@@ -48,9 +48,24 @@ def test_seven_billion_parameters_on_eight_gpus(model: Any) -> None:
         "copies in bf16": 2 * EVERY,
         **{name: needed(plan_of(), model, passes)[name] for name in ("activations", "logits")},
     }
+    assert copied(EVERY, 8) == 12 * EVERY // 8 < 10.2e9
     more = divided(plan_of(batch_tokens=16 * 16_384), model, passes, 8)
     assert more["gradients"] == 4 * EVERY // 8 + 4 * EVERY  # two passes each: they are sent after the second
     assert sum(parts.values()) < 72e9 < sum(needed(plan_of(), model, passes).values())
+
+
+def test_what_retention_holds_is_divided_but_for_a_teacher(model: Any) -> None:
+    stage = {
+        "name": "new",
+        "data": "new",
+        "tokens": "1M",
+        "learning_rate": 1e-5,
+        "replay": {"from": "old", "share": 0.1},
+    }
+    corpora = {name: {"path": "text"} for name in ("new", "old")}
+    for retention, held in ((["ewc"], 8 * EVERY // 8), (["ewc", "distillation"], 8 * EVERY // 8 + 4 * EVERY)):
+        plan = plan_of(corpora=corpora, stages=[stage | {"retention": retention}])
+        assert divided(plan, model, Passes(16_384, True), 8)["retention"] == held
 
 
 def test_weights_are_divided_where_they_do_not_fit_whole(model: Any) -> None:

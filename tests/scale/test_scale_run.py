@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -72,9 +73,14 @@ def alone(tmp_path_factory: pytest.TempPathFactory, texts: dict[str, str]) -> Pa
 
 
 def same(root: Path, alone: Path) -> None:
-    name = "stage-1-law/model.safetensors"
-    found, wanted = load_file(root / name), load_file(alone / name)
-    assert all(float((found[key] - wanted[key]).abs().max()) <= CLOSE for key in wanted)
+    """Every model of a run, and what lies beside its weights, is that of one process."""
+    files = sorted(file.relative_to(alone) for file in alone.glob("stage-*/*.safetensors"))
+    assert files
+    for name in files:
+        found, wanted = load_file(root / name), load_file(alone / name)
+        assert found.keys() == wanted.keys()
+        away = max(float((found[key] - wanted[key]).abs().max()) for key in wanted)
+        assert away <= CLOSE, (str(name), away)
 
 
 @pytest.mark.parametrize(("size", "sharding"), [(2, "none"), (2, "full")])
@@ -107,12 +113,74 @@ def test_a_stop_of_any_process_stops_all_and_others_go_on(
     same(tmp_path / "run", alone)
 
 
-def test_what_was_not_shown_to_work_is_refused(texts: dict[str, str], tmp_path: Path) -> None:
-    stage = {"name": "law", "data": "law", "tokens": 2048, "learning_rate": 1e-3, "retention": ["reptile"]}
-    plan = plan_in(tmp_path / "run", texts, stages=[stage])
-    beside.check(plan, World())
-    with pytest.raises(UserError, match="retention 'reptile' has not been shown to train the same"):
+T5 = {"model_type": "t5", "d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 2, "num_heads": 4, "dropout_rate": 0.0}
+BERT = {
+    "model_type": "bert", "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
+    "max_position_embeddings": 64, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0,
+}  # fmt: skip
+
+
+def stages(root: Path, texts: dict[str, str], kind: str, **changes: Any) -> Plan:
+    """A plan of which a run comes to most of what a stage may have, for a kind of model."""
+    plain = {"tokens": 1024, "learning_rate": 1e-3, "max_epochs": 50}
+    text = {"type": "das", "rows": 4}, {"type": "distillation", "top_k": 8}
+    own = {"from": "self", "share": 0.25, "tokens": 600}
+    choice = {"type": "loss", "keep": "median", "share": "50%"}
+    made: dict[str, list[dict[str, Any]]] = {
+        "llama": [
+            {"name": "law", "data": "law", "retention": list(text), "replay": own, "select": choice,
+             "release": {"tokens": 512}},
+            {"name": "more", "data": "law", "retention": [text[0], {"type": "a-gem", "text": "old", "rows": 4}]},
+            {"name": "align", "data": "pairs", "objective": "preference", "adapter": "lora"},
+            {"name": "beside", "data": "law", "adapter": "k-adapter", "retention": ["reptile"]},
+        ],
+        "bert": [{"name": "law", "data": "law", "objective": "masked"}],
+        "t5": [{"name": "law", "data": "law", "objective": "span-corruption"}],
+    }  # fmt: skip
+    if kind != "llama":
+        size = 500 if kind == "t5" else 400
+        changes["base"] = {
+            "from": "scratch", "config": T5 if kind == "t5" else BERT, "tokenizer": {"vocab_size": size},
+        }  # fmt: skip
+    changes |= {"eval_every": 0, "old_corpus": "old"}
+    corpora = {name: {"path": texts[name], "holdout": 0.1} for name in ("old", "law")}
+    if kind == "llama":
+        corpora["pairs"] = {"path": texts["pairs"], "holdout": 0.1, "type": "preferences"}
+    return plan_in(root, texts, stages=[plain | one for one in made[kind]], corpora=corpora, **changes)
+
+
+@pytest.mark.parametrize(
+    ("kind", "ways"), [("llama", ("none", "full")), ("bert", ("none", "full")), ("t5", ("none",))], ids=str
+)
+def test_stages_of_several_processes_are_those_of_one(
+    texts: dict[str, str], tmp_path: Path, words: Any, together: Together, kind: str, ways: tuple[str, ...]
+) -> None:
+    """Samples, selection, teachers, importance, references and releases: the first makes them, and all go on alike."""
+    pairs = [
+        {"prompt": words(5000 + n, 5), "chosen": words(9000 + n, 3), "rejected": words(7000 + n, 3)} for n in range(60)
+    ]
+    file = tmp_path / "pairs.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in pairs), encoding="utf-8")
+    texts = texts | {"pairs": str(file)}
+    carry_out(stages(tmp_path / "one", texts, kind))
+    for way in ways:
+        plan = stages(tmp_path / way, texts, kind, sharding=way)
         beside.check(plan, World(size=2))
+        result, other = together(2, carry_out, plan)
+        assert isinstance(result, Result), result
+        assert isinstance(other, world.Ended), other
+        same(tmp_path / way, tmp_path / "one")
+
+
+def test_what_does_not_work_is_refused(texts: dict[str, str], tmp_path: Path) -> None:
+    law = {"name": "law", "data": "law", "tokens": 2048, "learning_rate": 1e-3, "replay": {"from": "old", "share": 0.2}}
+    plan = plan_in(tmp_path / "run", texts, stages=[law | {"retention": [{"type": "das", "contrast": 1.0}]}])
+    beside.check(plan, World())
+    with pytest.raises(UserError, match=r"stage 'law': retention 'das' with contrast 1 would depend .* contrast to 0"):
+        beside.check(plan, World(size=2))
+    spans = stages(tmp_path / "run", texts, "t5", sharding="auto")
+    with pytest.raises(UserError, match=r"objective 'span-corruption' trains an encoder and a decoder.*sharding: none"):
+        beside.check(spans, World(size=2))
     with pytest.raises(UserError, match="batch_tokens 256 are 4 rows of 64 tokens, too few for 8 processes: give 512"):
         beside.check(plan_in(tmp_path / "run", texts), World(size=8))
 

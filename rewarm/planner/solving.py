@@ -1,0 +1,69 @@
+"""The best settings that forget little enough: the largest gain whose interval is sure, over what pilots have seen.
+
+Peaks and shares are never outside those of the pilots; tokens go up to the budget. Shapes: G settings tried.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from rewarm.planner import Floats, Settings
+from rewarm.planner.judging import Corpus, Interval
+
+_PEAKS, _SHARES, _PARTS = 13, 15, (0.25, 0.5, 0.75, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """The settings (G,) that are tried, in their own units: learning rates, shares, tokens."""
+
+    peak_G: Floats
+    share_G: Floats
+    tokens_G: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Solved:
+    """One of the settings, and what is forecast there for each corpus. `met` says whether every old corpus keeps below
+    the limit with its upper bound; if none did, this is the one that came nearest."""
+
+    peak: float
+    share: float
+    tokens: int
+    met: bool
+    forecasts: dict[str, Interval]
+
+
+def tried(
+    peaks: tuple[float, float], shares: tuple[float, float], budget: int, room: Callable[[float], float]
+) -> Tried:
+    """A grid within these bounds; `room` gives the most tokens that the corpora hold at a share of replay."""
+    peak, share, part = np.meshgrid(
+        np.geomspace(*peaks, _PEAKS), np.geomspace(*shares, _SHARES), np.array(_PARTS), indexing="ij"
+    )
+    tokens = part.ravel() * budget
+    held = np.array([room(one) for one in share.ravel()])
+    fits = tokens <= held
+    return Tried(peak.ravel()[fits], share.ravel()[fits], tokens[fits])
+
+
+def solve(corpora: Sequence[Corpus], at: Tried, settings: Settings, max_forget: float, reaching: bool = True) -> Solved:
+    """The settings with the surest gain on new corpora among those whose forgetting is sure to keep below the limit.
+
+    `settings` are those of `at` as laws see them. Surest: the mean over new corpora of the upper bounds of the change
+    is lowest. Without `reaching`, intervals leave out what lies beyond the longest pilot.
+    """
+    forecasts = {one.name: one.forecast(settings, reaching) for one in corpora}
+    worst_old = np.max([forecasts[one.name].high_G for one in corpora if one.role == "old"], axis=0)
+    gains = np.mean([forecasts[one.name].high_G for one in corpora if one.role == "new"], axis=0)
+    allowed = worst_old <= max_forget
+    met = bool(allowed.any())
+    best = int(np.where(allowed, gains, np.inf).argmin()) if met else int(worst_old.argmin())
+    here = {
+        name: Interval(one.point_G[[best]], one.half_G[[best]], {part: sd[[best]] for part, sd in one.parts.items()})
+        for name, one in forecasts.items()
+    }
+    return Solved(float(at.peak_G[best]), float(at.share_G[best]), int(at.tokens_G[best]), met, here)

@@ -1,0 +1,35 @@
+"""Room on a disk for what is about to be written, looked at before the first byte of it is."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from rewarm.quantities import size
+from rewarm.types import StorageError
+
+SPARE = 65_536
+"""Bytes beyond the tensors of a checkpoint: headers, markers, folders."""
+
+
+def existing(path: Path) -> Path:
+    """The path, or the nearest folder above it that exists."""
+    path = path.absolute()
+    while not path.exists():
+        path = path.parent
+    return path
+
+
+def free_at(path: Path) -> int:
+    """Bytes that this user may still write at a path. A quota of a user is not seen: the system tells of none."""
+    return shutil.disk_usage(existing(path)).free
+
+
+def check(folder: Path, what: str, needed: int) -> None:
+    """StorageError, with the room that is needed and that there is, when so many bytes will not fit into a folder."""
+    needed, free = SPARE + needed, free_at(folder)
+    if needed > free:
+        raise StorageError(
+            f"No space left for {what}: it needs {size(needed)}, and {size(free)} are free at '{folder}'. Nothing of "
+            "it was written, and everything saved before is whole: make room and run the same command again"
+        )
