@@ -65,6 +65,12 @@ STUDIES = (
         "retention/results.json",
     ),
     Study(
+        "rewarm", "Which claims about re-warming, replay and streams hold in miniature?",
+        ("rewarm/study.py OUTPUT --data DATA", "rewarm/summary.py OUTPUT"),
+        ("rewarm/study.py OUTPUT --data DATA --small", "rewarm/summary.py OUTPUT OUTPUT"),
+        "rewarm/results.json",
+    ),
+    Study(
         "facts", "Do facts that did not change survive an update?",
         ("facts/study.py DATA OUTPUT --base BASE", "facts/summary.py OUTPUT"),
         ("facts/study.py DATA OUTPUT --base BASE --tokens 8k --seeds 1", "facts/summary.py OUTPUT OUTPUT"),
