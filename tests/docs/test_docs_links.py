@@ -52,6 +52,12 @@ def test_notes_link_to_methods_of_their_own_kind() -> None:
             assert (note.parent / link).is_file(), f"{note.name}: {link}"
 
 
+def test_every_claim_is_in_the_navigation_in_order() -> None:
+    held = [name for entry in nav.claims() for name in entry]
+    assert held[:12] == [f"T{number}" for number in range(1, 13)]
+    assert sorted(held) == sorted(file.stem for file in (nav.DOCS / nav.CLAIMS).glob("*.md"))
+
+
 def test_every_page_is_in_the_navigation_once() -> None:
     names = ["index", *(file.stem for file in DOCS.glob("*.md"))]
     held = [name for group in nav.grouped(names).values() for name in group]
