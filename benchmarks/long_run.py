@@ -136,7 +136,12 @@ def judged(looks: Looks, each: str) -> dict[str, Any]:
     A limit is a growth per step: of memory and bytes, a tenth of what there is in eight hours; of the others, one in
     all the steps that were looked at, or in eight hours where those have fewer.
     """
-    warm = [place for place, leg in enumerate(looks.legs) if leg != looks.legs[0] and looks.steps[place] > 20]
+    # By then as many checkpoints lie there as are kept: after some steps, or where saves are seldom after half a leg.
+    most = {
+        leg: max(step for step, own in zip(looks.steps, looks.legs, strict=True) if own == leg) for leg in looks.legs
+    }
+    first = {leg: 20 if each == "save" else last // 2 for leg, last in most.items()}
+    warm = [place for place, leg in enumerate(looks.legs) if leg != looks.legs[0] and looks.steps[place] > first[leg]]
     legs = [looks.legs[place] for place in warm]
     steps = np.array([looks.steps[place] for place in warm], float)
     rows = np.array(looks.rows)[warm]
