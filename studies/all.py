@@ -136,7 +136,8 @@ STUDIES = (
     ),
     Study(
         "forecasts", "Are outcomes within the error that a forecast states?",
-        ("forecasts/study.py DATA OUTPUT --first-seed 201",), ("forecasts/study.py DATA OUTPUT --small",), "",
+        ("forecasts/study.py DATA OUTPUT --first-seed 201",), ("forecasts/study.py DATA OUTPUT --small",),
+        "forecasts/results.json",
     ),
     Study(
         "sketches", "Has every file of the standard library a sketch?",
