@@ -30,26 +30,18 @@ check: setup
 	$(BIN)/mypy
 	$(BIN)/pytest tests/test_layers.py tests/test_house_style.py
 
-# Ray lies in an environment of its own on top of the first: it is an extra, and nothing else needs it.
-$(VENV)-cluster/.ready: $(VENV)/.ready requirements-cluster.lock
-	$(BIN)/python -m venv $(VENV)-cluster
+# Ray, what benchmarks measure beside rewarm, and the tools of the site each lie in an environment of their own on top of
+# the first, so that nothing they need changes how rewarm starts.
+$(VENV)-cluster/.ready $(VENV)-bench/.ready $(VENV)-docs/.ready: $(VENV)-%/.ready: $(VENV)/.ready requirements-%.lock
+	$(BIN)/python -m venv $(VENV)-$*
 	printf 'import site; site.addsitedir("%s")\n' \
 	  "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" > \
-	  "$$($(VENV)-cluster/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/rewarm.pth"
-	$(VENV)-cluster/bin/pip install --quiet --disable-pip-version-check --no-deps -r requirements-cluster.lock
+	  "$$($(VENV)-$*/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/rewarm.pth"
+	$(VENV)-$*/bin/pip install --quiet --disable-pip-version-check --no-deps -r requirements-$*.lock
 	@touch $@
 
 test-cluster: $(VENV)-cluster/.ready
 	$(VENV)-cluster/bin/python -m pytest tests/engines
-
-# The peers lie in an environment of their own on top of the first, so that nothing they need changes how rewarm starts.
-$(VENV)-bench/.ready: $(VENV)/.ready requirements-bench.lock
-	$(BIN)/python -m venv $(VENV)-bench
-	printf 'import site; site.addsitedir("%s")\n' \
-	  "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" > \
-	  "$$($(VENV)-bench/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/rewarm.pth"
-	$(VENV)-bench/bin/pip install --quiet --disable-pip-version-check --no-deps -r requirements-bench.lock
-	@touch $@
 
 bench: $(VENV)-bench/.ready
 	$(VENV)-bench/bin/python benchmarks/all.py --bare-python $(BIN)/python
@@ -70,15 +62,7 @@ $(VENV)-peers/%/.ready: requirements-peers-%.lock
 peers: $(VENV)/.ready $(VENV)-peers/llamafactory/.ready $(VENV)-peers/axolotl/.ready
 	$(BIN)/python benchmarks/peers.py
 
-# The site in site/, which opens from disk. Its tools lie in an environment of their own, too.
-$(VENV)-docs/.ready: $(VENV)/.ready requirements-docs.lock
-	$(BIN)/python -m venv $(VENV)-docs
-	printf 'import site; site.addsitedir("%s")\n' \
-	  "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" > \
-	  "$$($(VENV)-docs/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/rewarm.pth"
-	$(VENV)-docs/bin/pip install --quiet --disable-pip-version-check --no-deps -r requirements-docs.lock
-	@touch $@
-
+# The site in site/, which opens from disk.
 docs: $(VENV)-docs/.ready
 	$(VENV)-docs/bin/python -m mkdocs build --strict
 

@@ -8,6 +8,8 @@ import fcntl
 import hashlib
 import json
 import os
+import shutil
+import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -28,9 +30,14 @@ def sha256_of(files: Iterable[Path]) -> str:
     """SHA-256 over the SHA-256 of each file, in their order, hexadecimal."""
     digest = hashlib.sha256()
     for file in files:
-        with file.open("rb") as opened:
-            digest.update(hashlib.file_digest(opened, "sha256").digest())
+        digest.update(bytes.fromhex(sha256(file)))
     return digest.hexdigest()
+
+
+def sha256(file: Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def file_digest(file: Path) -> str:
@@ -48,6 +55,32 @@ def write_json(file: Path, value: Any) -> None:
         opened.flush()
         os.fsync(opened.fileno())
     os.replace(partial, file)
+
+
+def existing(path: Path) -> Path:
+    """The path, or the nearest folder above it that exists."""
+    path = path.absolute()
+    while not path.exists():
+        path = path.parent
+    return path
+
+
+def free_at(path: Path) -> int:
+    """Bytes that this user may still write at a path. A quota of a user is not seen: the system tells of none."""
+    return shutil.disk_usage(existing(path)).free
+
+
+def bytes_in(folder: Path, without: Path | None = None) -> int:
+    """Bytes of the files in a folder and below it, but for links and for what lies in `without`; what another thread
+    or process deletes meanwhile counts as nothing."""
+    total = 0
+    for parent, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if Path(parent, name) != without]
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                found = Path(parent, name).lstat()
+                total += found.st_size if stat.S_ISREG(found.st_mode) else 0
+    return total
 
 
 def sync_folder(folder: Path) -> None:

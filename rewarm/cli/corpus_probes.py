@@ -195,15 +195,16 @@ def _share(option: str, text: str) -> float:
 def _foreseen(old: Snapshot, new: Snapshot, output: Path, bad_limit: float) -> Answer:
     from rewarm.facts import Tally
     from rewarm.probes.building import check_held
-    from rewarm.probes.outlook import free_bytes, outlook
+    from rewarm.probes.outlook import outlook
     from rewarm.quantities import clock, short, size
+    from rewarm.storage import free_at
 
     found = {}
     for name, snapshot in (("old", old), ("new", new)):
         tally = Tally()
         found[name] = outlook(snapshot, tally)
         check_held(name, snapshot, tally, bad_limit)
-    free = free_bytes(output.absolute().parent)
+    free = free_at(output.parent)
     shown = table("snapshot", "bytes", "facts", "time", "disk on the way")
     for name, one in found.items():
         facts = f"{one.facts:,}" if one.whole else f"about {short(one.facts)}"

@@ -82,7 +82,7 @@ def plan(manner: Manner, options: Options) -> Answer:
     with Watcher(manner) as watcher:
         found = outlook(wanted)
         watcher.tell(_sentence(found), 0, None, "")
-        return _told(plan_update(wanted, watcher.hooks()))
+        return _told(plan_update(wanted, watcher.hooks(), found.base))
 
 
 def _asked(options: Options) -> Asked:

@@ -14,6 +14,7 @@ from rewarm.corpora.wiki import Wiki
 from rewarm.kinds import corpus_options
 from rewarm.methods import build, checked
 from rewarm.plan_file import yaml_value
+from rewarm.storage import sha256
 from rewarm.types import BadRows, Document, UserError
 
 NO_MATCH = "id without --id-pattern"
@@ -108,10 +109,7 @@ class Edition:
 
     def sha256(self) -> str:
         """A digest of the content: of the one file, or of the digests of all, in their order, in hexadecimal."""
-        digests = []
-        for file in self.files:
-            with file.open("rb") as opened:
-                digests.append(hashlib.file_digest(opened, "sha256").hexdigest())
+        digests = [sha256(file) for file in self.files]
         return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
 

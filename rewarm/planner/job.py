@@ -72,14 +72,15 @@ def outlook(asked: Asked, timed: bool = True) -> Outlook:
     )  # fmt: skip
 
 
-def plan_update(asked: Asked, hooks: Hooks | None = None) -> Planned:
-    """Runs what pilots are missing, fits the laws, and writes the plan, or says why there is none.
+def plan_update(asked: Asked, hooks: Hooks | None = None, foreseen: Forecast | None = None) -> Planned:
+    """Runs what pilots are missing, fits the laws, and writes the plan, or says why there is none. `foreseen` is the
+    forecast of the plan that is asked for, where it has been made.
 
     UserError when the text or the base cannot be used or the pilots' folder is that of another planning, Stopped when
     the hooks ask to stop; the same call goes on. Nothing is written to `out` without a plan.
     """
     hooks = hooks or Hooks()
-    foreseen = outlook(asked, timed=False).base
+    foreseen = foreseen or forecast(asked.plan)
     foreseen.refuse()
     directory = RunDirectory(asked.work)
     with directory.locked():
@@ -114,14 +115,13 @@ def _decide(found: Planned, foreseen: Forecast, hooks: Hooks) -> None:
     run(asked.design.grid(highest))
     scales = Scales(asked.plan, highest / 10**0.5, asked.budget)
     grid = _grid(asked, highest, foreseen)
-    before = _judged(found, scales)
-    first = solve(before, grid, scales.settings(*_columns(grid)), asked.max_forget, reaching=False)
+    settings = scales.settings(grid.peak_G, grid.share_G, grid.tokens_G)
+    first = solve(_judged(found, scales), grid, settings, asked.max_forget, reaching=False)
     # Rounded, so that the pilot has the same name when the same command goes on.
     peak, share = float(f"{first.peak:.2g}"), float(f"{first.share:.2g}")
     number = len(SWEEP) + 11
     run([Point(number, "long", peak, share, min(asked.design.long, first.tokens))])
     found.corpora = _judged(found, scales)
-    settings = scales.settings(*_columns(grid))
     found.solved = solve(found.corpora, grid, settings, asked.max_forget)
     _conclude(found, run)
 
@@ -169,10 +169,6 @@ def _grid(asked: Asked, highest: float, foreseen: Forecast) -> Tried:
         return most * min(new / (1 - share), old / share) if new else float(asked.budget)
 
     return tried((highest / 10, highest), (SHARES[0], SHARES[-1]), asked.budget, room)
-
-
-def _columns(grid: Tried) -> tuple[Any, Any, Any]:
-    return grid.peak_G, grid.share_G, grid.tokens_G
 
 
 def _judged(found: Planned, scales: Scales) -> list[Corpus]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 from rewarm.facts import Snapshot, Tally
 from rewarm.facts.sorting import line_of
@@ -50,10 +48,3 @@ def outlook(snapshot: Snapshot, tally: Tally) -> Outlook:
     expected = round(facts * times)
     taken = seconds * times * snapshot.passes + expected * SECONDS_PER_FACT
     return Outlook(total, expected, taken, round(size * times * PACKED * ROOM), whole)
-
-
-def free_bytes(folder: Path) -> int:
-    """What is free on the disk of a folder, or of the nearest one above it that exists."""
-    while not folder.exists():
-        folder = folder.parent
-    return shutil.disk_usage(folder).free

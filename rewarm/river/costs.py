@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import stat
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,9 +15,9 @@ from rewarm.quantities import size
 from rewarm.river.directory import RunDirectory
 from rewarm.river.legs import LegPlan
 from rewarm.river.sampling import CorpusForecast
+from rewarm.storage import bytes_in, existing
 from rewarm.training import activations, divided
 from rewarm.training.memory import memory_available
-from rewarm.training.room import existing
 from rewarm.training.saving import ROOM
 from rewarm.training.world import current
 from rewarm.types import UserError
@@ -111,7 +108,7 @@ def disk(work: Work) -> list[Need]:
         "models": 4 * parameters * (len(legs) + isinstance(plan.base, Scratch)),
         "checkpoints": 12 * parameters * (plan.save_total_limit + 1 + handed_on * plan.save_total_limit),
     }
-    there = _bytes_in(run.root, without=run.prepared)
+    there = bytes_in(run.root, without=run.prepared)
     for name, count in written.items():
         written[name], there = max(0, count - there), max(0, there - count)
     tokens = {"tokens": sum(corpus.store_bytes for corpus in work.corpora)}
@@ -129,18 +126,6 @@ def disk(work: Work) -> list[Need]:
 def _disk_need(folder: Path, parts: dict[str, int], remedy: str, preparing: int = 0) -> Need:
     free = shutil.disk_usage(folder).free
     return Need(f"disk at {folder}", sum(parts.values()), free, "free", parts, remedy, preparing)
-
-
-def _bytes_in(folder: Path, without: Path) -> int:
-    """Bytes of what lies in a folder, also while another process writes and deletes there."""
-    total = 0
-    for parent, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if Path(parent, name) != without]
-        for name in names:
-            with suppress(FileNotFoundError):
-                found = Path(parent, name).lstat()
-                total += found.st_size if stat.S_ISREG(found.st_mode) else 0
-    return total
 
 
 def memory(work: Work) -> Need:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rewarm.quantities import size
-from rewarm.training.room import free_at
+from rewarm.storage import bytes_in, free_at
 from rewarm.types import StorageError
 
 if TYPE_CHECKING:
@@ -49,10 +47,10 @@ def rest(main: RunDirectory) -> Rest | None:
     to_come, models, saved = [], [0], [0]
     for word, run in runs.items():
         finished = run.finished()
-        models += [_bytes(run.model(leg)) for leg in finished]
+        models += [bytes_in(run.model(leg)) for leg in finished]
         to_come += [run.training(leg) for leg in started["steps"][word] if leg not in finished]
     for folder in to_come:
-        saved += [_bytes(one) for one in folder.glob("checkpoint-*")]
+        saved += [bytes_in(one) for one in folder.glob("checkpoint-*")]
     kept = int(json.loads(plan.read_text(encoding="utf-8"))["save_total_limit"]) + 1
     each = max(saved) or 12 * begun["parameters"]
     model = max(models) or 4 * begun["parameters"]
@@ -96,13 +94,3 @@ def told(main: RunDirectory, error: StorageError) -> StorageError:
     )
     quota = ", of which your quota may leave less" if "quota" in str(error) else ""
     return StorageError(f"{error}. At '{main.root}' {words}{quota}")
-
-
-def _bytes(folder: Path) -> int:
-    """Bytes of a folder's files; what is deleted meanwhile, by the thread that saves, counts as nothing."""
-    total = 0
-    with suppress(FileNotFoundError, NotADirectoryError):
-        for file in folder.iterdir():
-            with suppress(FileNotFoundError):
-                total += file.stat().st_size if file.is_file() else 0
-    return total

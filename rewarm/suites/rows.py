@@ -20,6 +20,7 @@ from rewarm.facts import Tally, leave_out, reject
 from rewarm.facts.files import InFiles, rows, words
 from rewarm.hashing import seed_of
 from rewarm.quantities import PositiveCount
+from rewarm.storage import sha256
 from rewarm.suites import Answers, Measure, Suite
 from rewarm.types import UserError
 
@@ -65,8 +66,7 @@ class FileSuite(InFiles, Suite, Generic[Item]):
         options = {name: value for name, value in self.described().items() if name != "path"}
         digest.update(json.dumps(options, sort_keys=True).encode())
         for file in self.files():
-            with file.open("rb") as opened:
-                digest.update(hashlib.file_digest(opened, "sha256").digest())
+            digest.update(bytes.fromhex(sha256(file)))
         return digest.hexdigest()
 
     def check(self, name: str, bad_limit: float) -> None:

@@ -22,7 +22,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from rewarm.storage import sync_folder
+from rewarm.storage import sha256, sync_folder
 from rewarm.training import parts
 from rewarm.training.guard import Guard
 from rewarm.training.keepers import Keepers
@@ -168,7 +168,7 @@ def damage(candidate: Path) -> list[str]:
     return [
         name
         for name, digest in marker["sha256"].items()
-        if not (candidate / name).is_file() or parts.sha256(candidate / name) != digest
+        if not (candidate / name).is_file() or sha256(candidate / name) != digest
     ]
 
 

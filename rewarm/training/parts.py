@@ -7,7 +7,6 @@ That writer itself is not used: it builds a whole file in memory first, and the 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -21,6 +20,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+
+from rewarm.storage import sha256
 
 Wanted = Callable[[str, tuple[int, ...]], tuple[int, int] | None]
 """Name and whole shape of a tensor -> the first row to read and the one after the last; None for all of it."""
@@ -37,12 +38,6 @@ def kind_of(name: str) -> str:
     """What a file holds: `weights` for `weights.safetensors` and for `weights-00001-of-00002.safetensors`."""
     found = _NAME.fullmatch(name)
     return found[1] if found is not None else name
-
-
-def sha256(file: Path) -> str:
-    """The digest of a file."""
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def save(file: Path, tensors: Mapping[str, Tensor], rows: Mapping[str, int] | None = None) -> str:

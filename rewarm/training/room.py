@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 from rewarm.quantities import size
+from rewarm.storage import free_at
 from rewarm.types import StorageError
 
 SPARE = 65_536
 """Bytes beyond the tensors of a checkpoint: headers, markers, folders."""
-
-
-def existing(path: Path) -> Path:
-    """The path, or the nearest folder above it that exists."""
-    path = path.absolute()
-    while not path.exists():
-        path = path.parent
-    return path
-
-
-def free_at(path: Path) -> int:
-    """Bytes that this user may still write at a path. A quota of a user is not seen: the system tells of none."""
-    return shutil.disk_usage(existing(path)).free
 
 
 def check(folder: Path, what: str, needed: int) -> None:

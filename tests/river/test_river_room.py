@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from rewarm import storage
 from rewarm.plan import from_values
 from rewarm.river import room
 from rewarm.river.directory import RunDirectory
@@ -107,10 +108,9 @@ def test_a_save_without_room_is_not_begun(scratch_plan: ScratchPlan, free: dict[
 
 def test_files_that_go_while_they_are_counted_are_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "here").write_bytes(bytes(10))
-    listed = [tmp_path / "gone", tmp_path / "here"]
-    monkeypatch.setattr(Path, "iterdir", lambda self: iter(listed))
-    monkeypatch.setattr(Path, "is_file", lambda self: True)  # it still was there when this was asked
-    assert room._bytes(tmp_path) == 10
+    # One of them still was there when they were listed.
+    monkeypatch.setattr(storage.os, "walk", lambda folder: iter([(str(folder), [], ["gone", "here"])]))
+    assert storage.bytes_in(tmp_path) == 10
 
 
 def test_scores_of_a_leg_that_trains_go_when_it_has_finished(scratch_plan: ScratchPlan) -> None:
