@@ -18,6 +18,7 @@ import argparse
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -93,9 +94,11 @@ def carry_out(side: str, job: Job, folder: Path, seed: int, kill: bool = False) 
     """Runs a side to its end; CPU seconds until the model lay on disk, until a report could be read and until the end,
     and what the clock on the wall said at the end.
 
-    With `kill` its processes are killed at a random moment of the third quarter, and started again.
+    With `kill` its processes are killed at a random moment of the third quarter, and started again. What an earlier
+    try that was stopped left in the folder goes: a model of it would be taken for this run's.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
     if kill:
         killed = _watched(side, job, folder, seed, False, random.Random(seed).random())
         if "killed at" not in killed:
@@ -170,8 +173,6 @@ def _reason(said: str) -> str:
 
 def scores(model: Path, judge: Path, base: Path, folder: Path) -> dict[str, float]:
     """Losses of a model's weights in nats per byte of held-out text, and their changes, by `rewarm evaluate`."""
-    import shutil
-
     shutil.copytree(base, folder, dirs_exist_ok=True)
     for name in ("config.json", "model.safetensors"):
         shutil.copyfile(model / name, folder / name)

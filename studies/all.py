@@ -1,13 +1,14 @@
-"""The small form of every study, one after another.
+"""The small form of every study.
 
-    python studies/all.py OUTPUT [--data DATA] [--only WORD ...] [--list]
+    python studies/all.py OUTPUT [--data DATA] [--only WORD ...] [--jobs 2] [--list]
 
 The small form goes through all of a study's code with few tokens and seeds, on the base that ships with rewarm where a
-study takes one: it shows that the study still runs, and its numbers say nothing. What is kept beside a study comes from
-its long form; `--list` prints both commands. DATA is a folder as docs/studies.md describes it (REWARM_DATA, or
-../shared/data beside the project, if not given); studies that need it are left out without it, which is said. Each
-study writes into OUTPUT/<name>, with all that it said in log.txt. Stopped, it goes on with the study that was not
-finished. Leaves with 1 when a study failed.
+study takes one: it shows that the study still runs, and its numbers say nothing. Of large files of text it reads every
+k-th row. What is kept beside a study comes from its long form, on all rows; `--list` prints both commands. DATA is a
+folder as docs/studies.md describes it (REWARM_DATA, or ../shared/data beside the project, if not given); studies that
+need it are left out without it, which is said. Each study writes into OUTPUT/<name>, with all that it said in log.txt.
+Studies run side by side, as many as there are cores; what they leave on the disk but for their results goes. Stopped,
+it goes on with the studies that were not finished. Leaves with 1 when a study failed.
 """
 
 from __future__ import annotations
@@ -20,12 +21,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+
+import zstandard
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 BASE = ROOT / "rewarm" / "recipes" / "demo_base"
+LARGE = 3_000_000
+"""Bytes of unpacked text, above which the small form reads every k-th row of a file."""
 
 
 @dataclass(frozen=True)
@@ -166,16 +172,38 @@ def words(command: str, data: Path | None, output: Path, base: Path) -> list[str
     return [sys.executable, str(HERE / found[0]), *found[1:]]
 
 
-def finish(study: Study, data: Path | None, output: Path) -> str:
+def small_text(data: Path, folder: Path) -> Path:
+    """A folder like `data`, in which large files hold every k-th row, up to about `LARGE` bytes, and the others are
+    links."""
+    mark = folder / "made.json"
+    if mark.is_file() and json.loads(mark.read_text(encoding="utf-8")) == str(data):
+        return folder
+    for file in sorted(path for path in data.rglob("*") if path.is_file()):
+        place = folder / file.relative_to(data)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.unlink(missing_ok=True)
+        size = zstandard.frame_content_size(file.read_bytes()[:18]) if file.name.endswith(".jsonl.zst") else 0
+        if size <= LARGE:
+            place.symlink_to(file)
+            continue
+        rows = zstandard.decompress(file.read_bytes()).splitlines(keepends=True)
+        place.write_bytes(zstandard.compress(b"".join(rows[:: -(-size // LARGE)])))
+    mark.write_text(json.dumps(str(data)), encoding="utf-8")
+    return folder
+
+
+def finish(study: Study, data: Path | None, output: Path, threads: int = 1) -> str:
     """Runs the small form, and says how it ended: `done`, `done before`, or the last line of its log."""
     place = output / study.name
     mark = place / "done.json"
     if mark.is_file() and json.loads(mark.read_text(encoding="utf-8")) == list(study.small):
         return "done before"
     place.mkdir(parents=True, exist_ok=True)
+    environment = {"OMP_NUM_THREADS": str(threads)} | os.environ
     with (place / "log.txt").open("w", encoding="utf-8") as log:
         for command in study.small:
-            ended = subprocess.run(words(command, data, place, BASE), stdout=log, stderr=subprocess.STDOUT, check=False)
+            call = words(command, data, place, BASE)
+            ended = subprocess.run(call, stdout=log, stderr=subprocess.STDOUT, check=False, env=environment)
             if ended.returncode:
                 log.flush()
                 last = (place / "log.txt").read_text(encoding="utf-8").strip().rsplit("\n", 1)[-1]
@@ -209,21 +237,28 @@ def main() -> int:
     parser.add_argument("output", type=Path, nargs="?", default=ROOT / "runs" / "studies")
     parser.add_argument("--data", type=Path)
     parser.add_argument("--only", nargs="*", default=[], help="Words of names.")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="Studies side by side.")
     parser.add_argument("--list", action="store_true")
     given = parser.parse_args()
     chosen = [study for study in STUDIES if not given.only or any(word in study.name for word in given.only)]
     if given.list:
         print(listed(chosen))
         return 0
-    data, failed, first = data_folder(given.data), 0, time.monotonic()
-    for study in chosen:
+    data, output, first = data_folder(given.data), given.output.resolve(), time.monotonic()
+    if data is not None and any(study.needs_data for study in chosen):
+        data = small_text(data, output / "text")
+
+    def told(study: Study) -> str:
         began = time.monotonic()
         if study.needs_data and data is None:
             how = "left out: it needs real text, name its folder with --data or REWARM_DATA"
         else:
-            how = finish(study, data, given.output.resolve())
-        failed += how.startswith("failed")
+            how = finish(study, data, output, max(1, (os.cpu_count() or 1) // given.jobs))
         print(f"{study.name:<14} {(time.monotonic() - began) / 60:5.1f} min  {how}", flush=True)
+        return how
+
+    with ThreadPoolExecutor(given.jobs) as pool:
+        failed = sum(how.startswith("failed") for how in pool.map(told, chosen))
     print(f"{len(chosen)} studies, {failed} failed, {(time.monotonic() - first) / 60:.1f} minutes; {given.output}")
     return 1 if failed else 0
 

@@ -24,8 +24,10 @@ from rewarm.types import UserError
 _HOLDOUT_SEED = seed_of("rewarm held-out split")
 _PART_SEED = seed_of("rewarm parts of the held-out documents")
 _COPY_STEP = np.uint64(0x9E3779B97F4A7C15)
-_STRIDE = 256
+_STRIDE = 64
 _WATCHED_BITS = 22
+_MIXED_ROWS = 1 << 16
+"""Rows that change places among each other: of 2,048 tokens each, 134 million tokens."""
 
 
 def held_out(store: Store, share: float) -> NDArray[np.bool_]:
@@ -135,7 +137,7 @@ class _Epoch:
         self.order = order
         self.number = number
         sums = np.zeros(-(-len(order) // _STRIDE) + 1, np.int64)
-        for part in chunks(len(order), 256 * _STRIDE):
+        for part in chunks(len(order), 1024 * _STRIDE):
             starts = np.arange(0, part.stop - part.start, _STRIDE)
             at = part.start // _STRIDE + 1
             sums[at : at + len(starts)] = np.add.reduceat(store.lengths_of(order[part]), starts)
@@ -150,9 +152,11 @@ class _Epoch:
 
 
 class DocumentStream:
-    """Documents of a store end to end, reshuffled each epoch; any position is found without reading what precedes.
+    """Documents of a store end to end, cut into rows that change places; documents and rows are reshuffled each epoch.
+    Any row is found without reading what precedes.
 
-    `documents` (N,) ascend.
+    Documents alone are not enough: where they are long, the rows of a step would be of one document, and a stage that
+    ends within an epoch would see few documents whole instead of many in part. `documents` (N,) ascend.
     """
 
     def __init__(self, store: Store, documents: Indices, seed: int, name: str) -> None:
@@ -168,6 +172,7 @@ class DocumentStream:
         self._added = _apart(store.hashes[documents[self._copies]])
         self._epoch: _Epoch | None = None
         self._near: tuple[int, list[int], list[int]] = (-1, [], [])
+        self._block: tuple[int, int, NDArray[np.int64]] = (0, 0, np.empty(0, np.int64))
 
     def _keys(self, places: NDArray[np.int64]) -> Words:
         """The keys (K,) of the documents at some places of `documents`, which ascend."""
@@ -196,10 +201,25 @@ class DocumentStream:
         at = bisect_right(starts, offset) - 1
         return documents[at], offset - starts[at], starts[at + 1] - starts[at]
 
+    def _place(self, index: int, length: int) -> int:
+        """Which row of the documents end to end comes as row `index`: rows that lie whole in an epoch change places."""
+        epoch = index * length // self.tokens
+        first = -(-epoch * self.tokens // length)
+        whole = max(0, (epoch + 1) * self.tokens // length - first)
+        start = first + (index - first) // _MIXED_ROWS * _MIXED_ROWS
+        count = min(_MIXED_ROWS, first + whole - start)
+        if index - start >= count:
+            return index
+        known, at, places = self._block
+        if (known, at) != (length, start):
+            places = shuffled(np.arange(count, dtype=np.uint64), seed_of(self.seed, "rows", start))
+            self._block = (length, start, places)
+        return start + int(places[index - start])
+
     def pieces(self, index: int, length: int) -> list[tuple[int, int, int]]:
         """Row `index` of the endless stream cut into rows of `length` tokens: the documents in it, and of each the
         token it begins with and how many follow."""
-        position = index * length
+        position = self._place(index, length) * length
         remaining = length
         found: list[tuple[int, int, int]] = []
         while remaining:

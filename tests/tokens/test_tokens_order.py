@@ -217,10 +217,34 @@ def test_a_larger_corpus_in_the_order_of_the_definition(make_store: Any) -> None
     expected = straightforward(store, np.arange(0, count, 2), 1, "old", 1)
     tokens = [number % 7 for number in expected for _ in range(1 + number % 3)]
     assert row_tokens(stream, 1, stream.tokens) == tokens
-    assert (
-        row_tokens(stream, (stream.tokens + 33_000) // 100, 100)
-        == (tokens * 2)[(stream.tokens + 33_000) // 100 * 100 - stream.tokens :][:100]
-    )
+    rows = range(-(-stream.tokens // 100), 2 * stream.tokens // 100)
+    begin = rows[0] * 100 - stream.tokens
+    whole = [tuple(tokens[begin + 100 * row :][:100]) for row in range(len(rows))]
+    found = [tuple(row_tokens(stream, row, 100)) for row in rows]
+    assert Counter(found) == Counter(whole)
+    assert found != whole
+
+
+def test_rows_of_long_documents_are_mixed(make_store: Any) -> None:
+    """Of four documents of 100 rows each, a tenth of an epoch reads from all; row by row, neighbours seldom follow."""
+    stream = stream_of(make_store, [[number] * 800 for number in range(4)])
+    first = [row_tokens(stream, index, 8) for index in range(40)]
+    assert all(4 <= sum(row[0] == number for row in first) <= 16 for number in range(4))
+    places = [stream.pieces(index, 8)[0][:2] for index in range(400)]
+    assert len(set(places)) == 400
+    assert sum(two == (one[0], one[1] + 8) for one, two in pairwise(places)) < 10
+
+
+def test_rows_are_mixed_in_blocks_of_an_epoch(make_store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each block holds its own rows and no other; a row that an epoch's end cuts keeps its place."""
+    monkeypatch.setattr("rewarm.tokens.order._MIXED_ROWS", 8)
+    stream = stream_of(make_store, [list(range(100))])
+    plain = [[token % 100 for token in range(at, at + 3)] for at in range(0, 200, 3)]
+    found = [row_tokens(stream, index, 3) for index in range(66)]
+    assert found[33] == plain[33]
+    for block in [slice(at, min(at + 8, end)) for at, end in [*((a, 33) for a in range(0, 33, 8)), (34, 66)]]:
+        assert sorted(found[block]) == sorted(plain[block])
+    assert found[:33] != plain[:33]
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
