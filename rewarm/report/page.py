@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -79,14 +78,14 @@ def html(result: Result, home: str = "") -> str:
     )
     environment.filters.update(
         short=short, clock=clock, point=wording.point, share=wording.share, nats=wording.nats,
-        brackets=wording.interval, counted=wording.counted,
+        brackets=wording.interval, counted=wording.counted, passes=wording.passes,
     )  # fmt: skip
     return environment.get_template("report.html.j2").render(
         result=result,
         home=home,
         title=wording.title(result),
         final=result.final(),
-        verdict=_unbroken(wording.verdict_sentence(result)),
+        verdict=wording.unbroken(wording.verdict_sentence(result)),
         old=wording.columns(result, "old"),
         new=wording.columns(result, "new"),
         groups=_groups(result),
@@ -114,11 +113,6 @@ def html(result: Result, home: str = "") -> str:
         month_means=months.summary(result.months) if result.months is not None else [],
         plan=yaml.safe_dump(result.plan, sort_keys=False, allow_unicode=True, width=100),
     )
-
-
-def _unbroken(sentence: str) -> str:
-    """No line ends inside the brackets of an interval."""
-    return re.sub(r"\[[^\[\]]*\]", lambda brackets: brackets[0].replace(" ", "\u00a0"), sentence)
 
 
 def _drawn(panel: figures.Panel | None) -> dict[str, Any] | None:
