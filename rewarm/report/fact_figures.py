@@ -13,8 +13,8 @@ from rewarm.report.svg import BETTER, INK, MUTED, SERIES, STYLE, inline
 from rewarm.report.wording import share
 
 Point = tuple[float, float]
-_WORD = (0.18, 0.1)
-"""Width and height that the word in the corner takes, as shares of the axes."""
+_WORD = 0.18
+"""Width that the word in the corner takes, as a share of the axes."""
 
 
 def paths(result: Result) -> list[Panel]:
@@ -95,9 +95,12 @@ def _frame(axes: Axes, base: Point) -> None:
         axis.set_major_formatter(FuncFormatter(_tick))
     right, top = axes.get_xlim()[1], axes.get_ylim()[1]
     axes.fill_between([base[0], right], base[1], top, color=BETTER, linewidth=0, zorder=0)
-    left, bottom = axes.get_xlim()[0], axes.get_ylim()[0]
-    if (right - base[0]) / (right - left) > _WORD[0] and (top - base[1]) / (top - bottom) > _WORD[1]:
-        axes.text(0.975, 0.965, "better", transform=axes.transAxes, color=MUTED, style="italic", ha="right", va="top")
+    # Upright where the place is too narrow for the word, so that it stands in its own colour, beside no point.
+    narrow = (right - base[0]) / (right - axes.get_xlim()[0]) < _WORD
+    axes.text(
+        0.985 if narrow else 0.975, 0.965, "better", transform=axes.transAxes, color=MUTED, style="italic",
+        ha="right", va="top", rotation=90 if narrow else 0,
+    )  # fmt: skip
 
 
 def _tick(value: float, _: object) -> str:
