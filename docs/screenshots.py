@@ -118,8 +118,8 @@ def draw(folder: Path) -> None:
     site = folder / "site"
     made = build([folder / "runs"], site, Limits(max_forget=0.05, min_gain=0.05)).site
     shoot(site / "index.html", HERE / "site-index.png", 1110)
-    shoot(site / made.comparisons[0].page, HERE / "site-compare.png", 1180)
-    shoot(site / max(made.histories, key=lambda one: len(one.moments)).page, HERE / "site-history.png", 1120)
+    shoot(site / made.comparisons[0].page, HERE / "site-compare.png", 1320)
+    shoot(site / max(made.histories, key=lambda one: len(one.moments)).page, HERE / "site-history.png", 1230)
 
 
 if __name__ == "__main__":
