@@ -117,9 +117,9 @@ def draw(folder: Path) -> None:
     (broken / "report.json").write_text('{"version": 2, "rewarm": "2.0"}\n', encoding="utf-8")
     site = folder / "site"
     made = build([folder / "runs"], site, Limits(max_forget=0.05, min_gain=0.05)).site
-    shoot(site / "index.html", HERE / "site-index.png", 980)
-    shoot(site / made.comparisons[0].page, HERE / "site-compare.png", 1180)
-    shoot(site / max(made.histories, key=lambda one: len(one.moments)).page, HERE / "site-history.png", 1120)
+    shoot(site / "index.html", HERE / "site-index.png", 1110)
+    shoot(site / made.comparisons[0].page, HERE / "site-compare.png", 1320)
+    shoot(site / max(made.histories, key=lambda one: len(one.moments)).page, HERE / "site-history.png", 1230)
 
 
 if __name__ == "__main__":

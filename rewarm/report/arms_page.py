@@ -133,7 +133,7 @@ def pareto(comparison: Comparison) -> Panel | None:
         for arm in others:
             _draw(axes, arm, methods.index(arm.control_of or arm.name))
         percent_axes(axes)
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=across)
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.52 / 4.4), ncols=across)
         points = [f"{arm.name}: old {percent(arm.old.point)}, new {percent(arm.new.point)}" for arm in finite]
         aside = [f"{arm.name} diverged" for arm in comparison.arms if arm not in finite]
         aside += [f"not drawn, far outside: {arm.name}" for arm in finite if arm not in shown]
@@ -162,11 +162,13 @@ def _near(arms: list[ArmRow]) -> list[ArmRow]:
 def _draw_sweep(axes: Axes, sweep: list[ArmRow]) -> None:
     old, new = [arm.old.point for arm in sweep], [arm.new.point for arm in sweep]
     axes.plot(old, new, ".-", color=MUTED, linewidth=1.4, markersize=7, label="learning rates")
-    for arm in sweep:
+    # Neighbours are written on either side, so that they do not cover each other where the sweep turns back.
+    for place, arm in enumerate(sorted(sweep, key=lambda one: one.new.point)):
         _bars(axes, arm, MUTED)
+        right = place % 2 == 0
         axes.annotate(
-            f"×{arm.factor:g}", (arm.old.point, arm.new.point), (4, 4), textcoords="offset points", color=MUTED,
-            fontsize=8,
+            f"×{arm.factor:g}", (arm.old.point, arm.new.point), (4 if right else -4, 4), textcoords="offset points",
+            ha="left" if right else "right", color=MUTED, fontsize=8,
         )  # fmt: skip
 
 

@@ -39,9 +39,13 @@ HEAD = """<!doctype html>
 }
 body { margin: 2rem auto; max-width: 62rem; padding: 0 1.25rem; background: var(--paper); color: var(--ink);
   font: 1rem/1.5 system-ui, sans-serif; font-variant-numeric: tabular-nums; }
-h1 { font-size: 1.5rem; }
+h1 { font-size: 1.5rem; overflow-wrap: anywhere; }
+h2 { font-size: 1.15rem; margin: 1.5rem 0 .35rem; }
 p, .note, figcaption { color: var(--muted); font-size: .875rem; }
 .note { display: block; white-space: nowrap; }
+th .note { white-space: normal; font-weight: 400; }
+tbody th { min-width: 9rem; }
+p { overflow-wrap: anywhere; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .875rem; }
 th, td { padding: .45rem 1rem .45rem 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--rule); }

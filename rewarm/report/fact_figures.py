@@ -13,6 +13,8 @@ from rewarm.report.svg import BETTER, INK, MUTED, SERIES, STYLE, inline
 from rewarm.report.wording import share
 
 Point = tuple[float, float]
+_WORD = 0.18
+"""Width that the word in the corner takes, as a share of the axes."""
 
 
 def paths(result: Result) -> list[Panel]:
@@ -65,11 +67,11 @@ def _draw(axes: Axes, result: Result, one: FactSet, points: dict[str, Point]) ->
         columns = zip(*(points[row.name] for row in stages), strict=True)
         axes.plot(*columns, "o", color=SERIES[0], markersize=6, label="this run, by stage")
     order = [row.name for row in result.rows if row.kind == "stage"]
+    places: dict[Point, list[str]] = {}
     for row in stages:
-        axes.annotate(
-            str(order.index(row.name) + 1), points[row.name], (5, 5), textcoords="offset points", color=MUTED,
-            fontsize=9,
-        )  # fmt: skip
+        places.setdefault(points[row.name], []).append(str(order.index(row.name) + 1))
+    for place, numbers in places.items():
+        axes.annotate(", ".join(numbers), place, (5, 5), textcoords="offset points", color=MUTED, fontsize=9)
     axes.plot(
         *([value] for value in points["base"]), "x", color=INK, markersize=8, markeredgewidth=1.6, label="base",
         linestyle="none",
@@ -90,7 +92,17 @@ def _frame(axes: Axes, base: Point) -> None:
         spread = max(high - low, 0.02)
         grow(max(-0.02, min(low, high - spread)), min(1.02, max(high, low + spread)))
         axis.set_major_locator(MaxNLocator(5))
-        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.4g}%"))
+        axis.set_major_formatter(FuncFormatter(_tick))
     right, top = axes.get_xlim()[1], axes.get_ylim()[1]
     axes.fill_between([base[0], right], base[1], top, color=BETTER, linewidth=0, zorder=0)
-    axes.text(0.975, 0.965, "better", transform=axes.transAxes, color=MUTED, style="italic", ha="right", va="top")
+    # Upright where the place is too narrow for the word, so that it stands in its own colour, beside no point.
+    narrow = (right - base[0]) / (right - axes.get_xlim()[0]) < _WORD
+    axes.text(
+        0.985 if narrow else 0.975, 0.965, "better", transform=axes.transAxes, color=MUTED, style="italic",
+        ha="right", va="top", rotation=90 if narrow else 0,
+    )  # fmt: skip
+
+
+def _tick(value: float, _: object) -> str:
+    """Percent; nothing in the margins, where no share can be."""
+    return f"{100 * value:.4g}%" if -1e-9 < value < 1 + 1e-9 else ""

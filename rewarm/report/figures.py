@@ -22,7 +22,7 @@ _DASHES: tuple[str | tuple[int, tuple[float, ...]], ...] = (
     "solid", (0, (5, 2)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)), (0, (3, 1, 1, 1, 1, 1)), (0, (9, 3)),
 )  # fmt: skip
 MARKERS = ("o", "s", "^", "D", "v", "P")
-_PANEL = ((4.3, 2.75), (0.17, 0.17, 0.8, 0.74))
+_PANEL = ((4.3, 2.75), (0.19, 0.17, 0.78, 0.74))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ def pareto(result: Result) -> Panel | None:
 
 def with_legend(lines: int, plot: float = 3.2) -> tuple[tuple[float, float], tuple[float, float, float, float]]:
     """Size and axes, in inches and shares, of a square figure with a legend of so many lines below."""
-    below, above, left, right = 0.72 + 0.21 * lines, 0.1, 0.82, 0.13
+    below, above, left, right = 0.72 + 0.21 * lines, 0.1, 0.82, 0.24
     height, width = plot + below + above, left + plot + right
     return (width, height), (left / width, below / height, plot / width, plot / height)
 
@@ -229,17 +229,22 @@ def _is_release(result: Result, leg: str) -> bool:
 
 
 def _mark_stages(axes: Axes, result: Result) -> None:
-    """A line at the end of each stage of the main run, and the stages' numbers above."""
+    """A line at the end of each stage of the main run, and the stages' numbers above; stages that branch from the same
+    model stand beside each other."""
     stages = [row for row in result.rows if row.kind == "stage"]
-    start = 0
+    begins = {curve.leg: curve.tokens[0] for curve in result.curves if curve.run == "" and curve.tokens}
+    last = max((row.tokens for row in stages), default=0) or 1
+    start, found = 0, dict[float, list[int]]()
     for number, row in enumerate(stages, 1):
         axes.axvline(row.tokens, color=MUTED, linewidth=0.8, linestyle=(0, (3, 3)))
-        middle = (start + row.tokens) / 2
-        axes.annotate(
-            str(number), (middle, 1.0), (0, 2), xycoords=("data", "axes fraction"), textcoords="offset points",
-            ha="center", va="bottom", color=MUTED, fontsize=9,
-        )  # fmt: skip
+        middle = (begins.get(row.name, start) + row.tokens) / 2
+        found.setdefault(round(middle / last, 2), []).append(number)
         start = row.tokens
+    for place, numbers in found.items():
+        axes.annotate(
+            ", ".join(map(str, numbers)), (place * last, 1.0), (0, 2), xycoords=("data", "axes fraction"),
+            textcoords="offset points", ha="center", va="bottom", color=MUTED, fontsize=9,
+        )  # fmt: skip
     axes.set_xlim(left=0)
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))

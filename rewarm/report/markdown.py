@@ -205,7 +205,7 @@ def _shares(result: Result) -> str:
     lines = [
         [plain(one.run or "this run"), plain(one.stage), plain(one.corpus), "replay" if one.replay else "",
          wording.share(one.planned), wording.share(one.realised), short(one.tokens) + wording.learned(one),
-         f"{one.passes:.2f}"]
+         wording.passes(one.passes)]
         for one in result.shares
     ]  # fmt: skip
     return _table(head, lines, numbers=4)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import functools
 import os
-import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -70,6 +70,50 @@ def _save(file: Path, text: str) -> None:
 def html(result: Result, home: str = "") -> str:
     """The page as text; `home` is the page that lists it among others. Everything from outside is escaped; only the
     drawings of `figures` go in as they are."""
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            result=result,
+            home=home,
+            title=wording.title(result),
+            final=result.final(),
+            verdict=wording.unbroken(wording.verdict_sentence(result)),
+            old=wording.columns(result, "old"),
+            new=wording.columns(result, "new"),
+            groups=_groups(result),
+            trades=_trades(result),
+            pareto=_drawn(figures.pareto(result)),
+            panels=[_drawn(panel) for panel in figures.curves(result)],
+            runs=figures.runs(result),
+            stages=[row.name for row in result.rows if row.kind == "stage"],
+            shares=_by_run(result),
+            off_plan=_off_plan,
+            learned=wording.learned,
+            bad_corpora=[facts for facts in result.corpora if facts.bad_rows],
+            total=_total(result),
+            metrics=meanings.metric_lines(result.metrics),
+            controls={
+                row.control: meanings.CONTROLS.get(row.control or "", "") for row in wording.control_rows(result)
+            },
+            hashes=wording.hashes(result),
+            limits=meanings.limits(result),
+            **_facts(result),
+            **_pairs(result),
+            **_suites(result),
+            **_vocabulary(result),
+            **_languages(result),
+            **_forecast(result),
+            months=_drawn(months.panel(result)),
+            month_means=months.summary(result.months) if result.months is not None else [],
+            plan=yaml.safe_dump(result.plan, sort_keys=False, allow_unicode=True, width=100),
+        )
+    )
+
+
+@functools.cache
+def _environment() -> Environment:
+    """Made once: a site of hundreds of runs would otherwise compile the templates for each."""
     environment = Environment(
         loader=PackageLoader("rewarm", "report"),
         autoescape=True,
@@ -79,46 +123,9 @@ def html(result: Result, home: str = "") -> str:
     )
     environment.filters.update(
         short=short, clock=clock, point=wording.point, share=wording.share, nats=wording.nats,
-        brackets=wording.interval, counted=wording.counted,
+        brackets=wording.interval, counted=wording.counted, passes=wording.passes,
     )  # fmt: skip
-    return environment.get_template("report.html.j2").render(
-        result=result,
-        home=home,
-        title=wording.title(result),
-        final=result.final(),
-        verdict=_unbroken(wording.verdict_sentence(result)),
-        old=wording.columns(result, "old"),
-        new=wording.columns(result, "new"),
-        groups=_groups(result),
-        trades=_trades(result),
-        pareto=_drawn(figures.pareto(result)),
-        panels=[_drawn(panel) for panel in figures.curves(result)],
-        runs=figures.runs(result),
-        stages=[row.name for row in result.rows if row.kind == "stage"],
-        shares=_by_run(result),
-        off_plan=_off_plan,
-        learned=wording.learned,
-        bad_corpora=[facts for facts in result.corpora if facts.bad_rows],
-        total=_total(result),
-        metrics=meanings.metric_lines(result.metrics),
-        controls={row.control: meanings.CONTROLS.get(row.control or "", "") for row in wording.control_rows(result)},
-        hashes=wording.hashes(result),
-        limits=meanings.limits(result),
-        **_facts(result),
-        **_pairs(result),
-        **_suites(result),
-        **_vocabulary(result),
-        **_languages(result),
-        **_forecast(result),
-        months=_drawn(months.panel(result)),
-        month_means=months.summary(result.months) if result.months is not None else [],
-        plan=yaml.safe_dump(result.plan, sort_keys=False, allow_unicode=True, width=100),
-    )
-
-
-def _unbroken(sentence: str) -> str:
-    """No line ends inside the brackets of an interval."""
-    return re.sub(r"\[[^\[\]]*\]", lambda brackets: brackets[0].replace(" ", "\u00a0"), sentence)
+    return environment
 
 
 def _drawn(panel: figures.Panel | None) -> dict[str, Any] | None:

@@ -15,7 +15,7 @@ from rewarm.report.comparison import HEAD, write_whole
 from rewarm.report.figures import MARKERS, Panel, blank, with_legend
 from rewarm.report.recycling import MEANT, Arm, Recycled, said, worth
 from rewarm.report.svg import MUTED, SERIES, STYLE, inline
-from rewarm.report.wording import signed
+from rewarm.report.wording import signed, unbroken
 
 _PAGE = """\
 <h1>Task weights from one base to the next</h1>
@@ -57,7 +57,10 @@ def html(found: Recycled) -> str:
         title="Recycled task weights",
         found=found,
         teacher="" if found.teacher is None else said(found, worth(found, found.teacher)),
-        rows=[{"way": arm.way, "meant": MEANT[arm.way], "cells": cells(found, arm)} for arm in found.arms],
+        rows=[
+            {"way": arm.way, "meant": MEANT[arm.way], "cells": [unbroken(cell) for cell in cells(found, arm)]}
+            for arm in found.arms
+        ],
         # The drawings are our own and their text was escaped when they were made.
         figures=[{"svg": Markup(panel.svg), "about": panel.about} for panel in panels],
     )

@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from rewarm.report.figures import MARKERS, Panel, blank, percent_axes, with_legend
-from rewarm.report.site_parts import Comparison, History, Line, RunFacts
+from rewarm.report.site_parts import Comparison, History, Line, RunFacts, labels
 from rewarm.report.svg import MUTED, SERIES, STYLE, inline
-from rewarm.report.wording import Change, mean_of, percent
+from rewarm.report.wording import Change, mean_of, percent, point
 
 _WIDE, _HIGH, _EDGE = 120.0, 28.0, 3.0
 _NUMBERED = 60
@@ -93,7 +93,7 @@ def frontier(one: Comparison) -> Panel | None:
     if not kept:
         return None
     with matplotlib.style.context(["default", STYLE]):
-        size, inside = with_legend(lines=1, plot=3.6)
+        size, inside = with_legend(lines=2, plot=3.6)
         figure, axes = blank(size, inside, "old text: change of loss", "new text: change of loss")
         axes.axhline(0, color=MUTED, linewidth=0.8)
         axes.axvline(0, color=MUTED, linewidth=0.8)
@@ -104,7 +104,7 @@ def frontier(one: Comparison) -> Panel | None:
         )
         _points(axes, shown, kept)
         percent_axes(axes)
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3)
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.52 / 3.6), ncols=2)
         title = "Old text against new text"
         best = ", ".join(found[number][0].name for number in sorted(kept))
         about = f"Numbers are those of the table. No other run is better on both than: {best}"
@@ -137,44 +137,52 @@ def _error(one: Change) -> list[list[float]]:
 def histories(one: History) -> list[Panel]:
     """A line for each watched text through the models of a history, at most `LINES` in a picture, old text first."""
     panels = []
+    names = dict(zip((line.column for line in one.lines), labels([line.column for line in one.lines]), strict=True))
     for role, title in (("old", "Old text"), ("new", "New text")):
         lines = [line for line in one.lines if line.column.role == role and any(line.changes)]
         for part, begin in enumerate(range(0, len(lines), LINES)):
             some = lines[begin : begin + LINES]
             more = f", {begin + 1} to {begin + len(some)} of {len(lines)}" if len(lines) > LINES else ""
-            panels.append(_history(one, some, f"{title}{more}", f"history-{role}-{part + 1}"))
+            panels.append(
+                _history(
+                    one, [(names[line.column], line) for line in some], f"{title}{more}", f"history-{role}-{part + 1}"
+                )
+            )
     return panels
 
 
-def _history(one: History, lines: Sequence[Line], title: str, key: str) -> Panel:
+def _history(one: History, lines: Sequence[tuple[str, Line]], title: str, key: str) -> Panel:
     with matplotlib.style.context(["default", STYLE]):
-        left, right, above, wide, plot = 0.75, 0.2, 0.12, 5.6, 2.4
+        left, right, above, wide, plot = 0.85, 0.2, 0.12, 5.6, 2.4
         turned = _turned(one)
         lowest = 0.72 if turned else 0.42
-        below = lowest + 0.12 + 0.2 * -(-len(lines) // 3)
+        across = 2 if max(len(name) for name, _ in lines) > 16 else 3
+        below = lowest + 0.12 + 0.2 * -(-len(lines) // across)
         size = (left + wide + right, below + plot + above)
         figure, axes = blank(
             size, (left / size[0], below / size[1], wide / size[0], plot / size[1]), "", "change of loss"
         )
         axes.axhline(0, color=MUTED, linewidth=0.8)
-        for index, line in enumerate(lines):
-            _draw(axes, index, line)
+        for index, (name, line) in enumerate(lines):
+            _draw(axes, index, name, line)
         _dates(axes, one)
         axes.yaxis.set_major_locator(MaxNLocator(5))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:+.4g}%".replace("-", "−")))
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, (0.1 - lowest) / plot), ncols=3, fontsize=9)
-        ends = [(line, next(change for change in reversed(line.changes) if change)) for line in lines]
-        about = "last: " + "; ".join(f"{line.column.name} {percent(end.point)}" for line, end in ends)
+        axes.yaxis.set_major_formatter(
+            FuncFormatter(lambda value, _: f"{100 * value:+.4g}%".replace("-", "−") if value else "0")
+        )
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, (0.1 - lowest) / plot), ncols=across, fontsize=9)
+        ends = [(name, next(change for change in reversed(line.changes) if change)) for name, line in lines]
+        about = "last: " + "; ".join(f"{name} {point(end)}" for name, end in ends)
         return Panel(key, title, about, inline(figure, key, f"{title}. {about}"))
 
 
-def _draw(axes: Axes, index: int, line: Line) -> None:
+def _draw(axes: Axes, index: int, name: str, line: Line) -> None:
     known = [(place, change) for place, change in enumerate(line.changes) if change and math.isfinite(change.point)]
     places, points = [place for place, _ in known], [change.point for _, change in known]
-    colour, name = SERIES[index % len(SERIES)], line.column.name
+    colour = SERIES[index % len(SERIES)]
     axes.plot(
         places, points, color=colour, linewidth=1.6, marker=MARKERS[index % len(MARKERS)], markersize=4.5,
-        label=name if len(name) <= 24 else f"{name[:23]}…",
+        label=name if len(name) <= 36 else f"{name[:35]}…",
     )  # fmt: skip
     bounded = [(place, change) for place, change in known if change.bounded]
     if bounded:

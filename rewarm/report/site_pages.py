@@ -18,7 +18,7 @@ from rewarm.report import wording
 from rewarm.report.figures import Panel
 from rewarm.report.part import Verdict
 from rewarm.report.site_figures import frontier, histories, sparkline, trades
-from rewarm.report.site_parts import Column, Comparison, Difference, Gate, History, Line, RunFacts, Site
+from rewarm.report.site_parts import Column, Comparison, Difference, Gate, History, Line, RunFacts, Site, labels
 from rewarm.report.wording import NOISE, SYMBOLS, Change
 
 _STAGES_NAMED = 4
@@ -81,7 +81,13 @@ class Pages:
         """Runs of one base."""
         figure = frontier(one)
         return self._made(
-            "site_compare.html.j2", "Runs compared", "../", one=one, figure=_drawn(figure), trades=trades(one)
+            "site_compare.html.j2",
+            "Runs compared",
+            "../",
+            one=one,
+            figure=_drawn(figure),
+            trades=trades(one),
+            heads=labels(one.columns),
         )
 
     def histories(self) -> str:
@@ -104,7 +110,7 @@ class Pages:
         title = " → ".join(run.name for run in one.runs)
         return self._made(
             "site_history.html.j2", f"History: {title}", "../", one=one, unpaired=unpaired,
-            panels=[_drawn(panel) for panel in histories(one)],
+            panels=[_drawn(panel) for panel in histories(one)], heads=labels([line.column for line in one.lines]),
         )  # fmt: skip
 
     def _made(self, template: str, title: str, up: str, script_hash: str = "", **values: Any) -> str:
@@ -176,7 +182,7 @@ def _cell(run: RunFacts, column: Column) -> Markup:
     own = run.watches(column.key)
     score = run.final.scores.get(own.name) if own is not None else None
     if own is None or score is None:
-        return _nothing("not watched" if own is None else "not scored")
+        return _nothing(run.lacks(column.name, column.key) if own is None else "not scored")
     name = f"as {own.name}, " if own.name != column.name else ""
     if score.verdict == "base":
         return _nothing(f"base, {wording.nats(score.loss)}")

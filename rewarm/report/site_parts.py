@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from rewarm.report.part import Verdict
-from rewarm.report.wording import Change
+from rewarm.report.wording import Change, counted
 
 State = Literal["finished", "running", "stopped", "failed", "unreadable"]
 Role = Literal["old", "new"]
@@ -123,6 +123,13 @@ class RunFacts:
         """The run's own watched corpus of that text."""
         return next((one for one in self.watched if one.key == key), None)
 
+    def lacks(self, name: str, key: TextKey) -> str:
+        """Why the run has no loss on a text that others call `name`: it watches nothing of that name, or what it
+        watches under it differs, and by what."""
+        same = next((one for one in self.watched if one.name == name), None)
+        said = "not watched" if same is None else same.key.differs(key)
+        return "other text" if said.startswith("other") else said
+
 
 @dataclass(frozen=True, slots=True)
 class Difference:
@@ -140,6 +147,23 @@ class Column:
     name: str
     role: Role
     key: TextKey
+
+
+def labels(columns: Sequence[Column]) -> list[str]:
+    """The names of some columns, in order; texts of one name are told apart by the first thing they differ in."""
+    return [_label(column, [one.key for one in columns if one.name == column.name]) for column in columns]
+
+
+def _label(column: Column, alike: Sequence[TextKey]) -> str:
+    if len(alike) == 1:
+        return column.name
+
+    def told(key: TextKey) -> tuple[str, ...]:
+        return counted(key.documents, "document"), f"rows of {key.seq_len}", key.measure, key.digest[:8]
+
+    own = told(column.key)
+    apart = [said for place, said in enumerate(own) if len({told(key)[place] for key in alike}) == len(alike)]
+    return f"{column.name}, {(apart or [', '.join(own)])[0]}"
 
 
 @dataclass(frozen=True, slots=True)

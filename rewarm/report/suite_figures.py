@@ -40,11 +40,11 @@ def panel(result: Result) -> Panel | None:
 
 
 def _blank(suites: int, models: int) -> tuple[Figure, Axes]:
-    plot, left, right, top = 0.42 * suites + 0.3, 2.3, 0.2, 0.1
+    plot, wide, left, right, top = 0.42 * suites + 0.3, 2.7, 2.3, 0.25, 0.1
     below = 0.7 + 0.21 * -(-models // 2)
-    width, height = left + 4.3 + right, top + plot + below
+    width, height = left + wide + right, top + plot + below
     figure = Figure(figsize=(width, height))
-    axes = figure.add_axes((left / width, below / height, 4.3 / width, plot / height))
+    axes = figure.add_axes((left / width, below / height, wide / width, plot / height))
     axes.set_xlabel("change of the headline, points; right is better")
     axes.tick_params(length=3)
     return figure, axes
@@ -90,7 +90,7 @@ def _frame(axes: Axes, shown: list[SuiteSet]) -> None:
     spread = max(right - left, 2.0)
     axes.set_xlim(min(left, -0.1 * spread), max(right, 0.1 * spread))
     axes.fill_betweenx([-0.5, len(shown) - 0.5], 0, axes.get_xlim()[1], color=BETTER, linewidth=0, zorder=0)
-    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.xaxis.set_major_locator(MaxNLocator(4))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: signed(value, 1) if value else "0"))
     axes.tick_params(axis="y", labelcolor=INK)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from rewarm.report import wording
 from rewarm.report.facts import Entry, Table
@@ -66,8 +67,19 @@ def headlines(suites: Suites, models: Sequence[str]) -> Table:
 
 def extra(one: SuiteSet) -> str:
     """What the suite found of each model besides its measures, as JSON; empty when nothing."""
-    found = {row.name: row.extra for row in one.rows if any(value not in (0, None) for value in row.extra.values())}
+    found = {
+        row.name: _rounded(row.extra) for row in one.rows if any(value not in (0, None) for value in row.extra.values())
+    }
     return json.dumps(found, indent=1, ensure_ascii=False) if found else ""
+
+
+def _rounded(value: Any) -> Any:
+    """The same values with six significant digits, which is more than the items of a suite bear out."""
+    if isinstance(value, dict):
+        return {key: _rounded(held) for key, held in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(held) for held in value]
+    return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
 def _model(name: str, row: str) -> Entry:

@@ -14,13 +14,16 @@ from rewarm.report.comparison import HEAD, write_whole
 from rewarm.report.figures import MARKERS, Panel, blank, with_legend
 from rewarm.report.svg import SERIES, STYLE, inline
 from rewarm.report.tasks import HEADS, NAMED, PEEKS, Learned, cells, percent
-from rewarm.report.wording import counted
+from rewarm.report.wording import counted, unbroken
 
 _PAGE = """\
 <style>
 .heat td { text-align: right; padding: .3rem .6rem; border: 1px solid var(--rule); }
+.heat tbody th { min-width: 0; }
 .heat .own { font-weight: 700; }
-.matrices { display: flex; flex-wrap: wrap; gap: 1.5rem; }
+.matrices { display: flex; flex-wrap: wrap; gap: 1.5rem; margin-bottom: 1.5rem; }
+.matrices figure { width: 22rem; max-width: 100%; margin: 0; }
+caption { text-align: left; font-weight: 600; }
 .warn { color: var(--series-2); font-weight: 700; }
 </style>
 <h1>Tasks learned one after another</h1>
@@ -58,7 +61,7 @@ later task brings have their outputs from the start.</p>
 {% endfor %}</tbody></table></div>
 {% endfor %}</div>
 <div class="matrices">
-{% for figure in group.figures %}<figure style="max-width: 22rem; margin: 0">{{ figure.svg }}
+{% for figure in group.figures %}<figure>{{ figure.svg }}
 <figcaption>{{ figure.about }}</figcaption></figure>
 {% endfor %}</div>
 {% endfor %}<h2>Rows</h2>
@@ -95,7 +98,11 @@ def html(found: Learned) -> str:
         seeds=counted(len(found.seeds), "seed"),
         peeks=PEEKS,
         lines=[
-            {"way": ways[line.way], "order": " > ".join(line.order), "cells": cells(found, line)}
+            {
+                "way": ways[line.way],
+                "order": " > ".join(line.order),
+                "cells": [unbroken(cell) for cell in cells(found, line)],
+            }
             for line in found.lines
         ],
         matrices=[_group(found, number, order) for number, order in enumerate(found.orders)],
@@ -143,14 +150,15 @@ def _course(found: Learned, number: int, order: tuple[str, ...], place: int) -> 
     about = f"{order[place]} over the tasks; it is learned as number {place + 1}."
     with matplotlib.style.context(["default", STYLE]):
         size, inside = with_legend(lines=-(-len(found.ways) // 2), plot=2.6)
-        figure, axes = blank(size, inside, "tasks learned", NAMED[found.measure])
+        figure, axes = blank(size, inside, "tasks learned", f"{NAMED[found.measure]}, hundredths")
         for index, way in enumerate(found.ways):
-            values = [row[place] for row in found.mean_matrix(way.name, order)]
+            values = [100 * row[place] for row in found.mean_matrix(way.name, order)]
             axes.plot(
                 range(len(values)), values, MARKERS[index % len(MARKERS)] + "-", label=way.name,
                 color=SERIES[index % len(SERIES)], linewidth=1.4, markersize=4,
             )  # fmt: skip
         axes.set_xticks(range(len(order) + 1))
-        axes.set_title(title, fontsize=10)
+        # Scores near 0 would fill the picture with noise, and its axis with digits.
+        axes.set_ylim(bottom=0, top=max(1.0, axes.get_ylim()[1]))
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
         return Panel(key, title, about, inline(figure, key, f"{title}. {about}"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -123,6 +124,16 @@ def _digits(one: Change) -> int:
 def percent_with_interval(one: Change | None) -> str:
     """`−12.3% [−12.7, −11.9]`, or `not scored`."""
     return "not scored" if one is None else f"{point(one)} {interval(one)}"
+
+
+def passes(count: float) -> str:
+    """How often a corpus was gone through: `0.92`, or `<0.01` where two decimals would say never."""
+    return "<0.01" if 0 < count < 0.005 else f"{count:.2f}"
+
+
+def unbroken(text: str) -> str:
+    """The text with no place for a line to end inside the brackets of an interval or around its ±."""
+    return re.sub(r"\[[^\[\]]*\]| ± ", lambda found: found[0].replace(" ", "\u00a0"), text)
 
 
 def share(fraction: float) -> str:

@@ -79,7 +79,7 @@ def _comparison(weights: str, group: list[RunFacts]) -> Comparison | None:
         return None
     shown = sorted(columns.values(), key=lambda column: column.role == "new")
     differences = {
-        run.slug: [_difference(run, reference, column.key, fits[run.slug]) for column in shown]
+        run.slug: [_difference(run, reference, column, fits[run.slug]) for column in shown]
         for run in ordered
         if run is not reference
     }
@@ -115,12 +115,16 @@ def _why_alone(run: RunFacts, name: str, key: TextKey, group: Sequence[RunFacts]
     return "no other run of this base watches it"
 
 
-def _difference(run: RunFacts, reference: RunFacts, key: TextKey, fits: set[TextKey]) -> Difference:
+def _difference(run: RunFacts, reference: RunFacts, column: Column, fits: set[TextKey]) -> Difference:
+    key = column.key
     own, other = run.watches(key), reference.watches(key)
-    if own is None or key not in fits:
-        return Difference(None, reason="not watched")
+    if own is None:
+        return Difference(None, reason=run.lacks(column.name, key))
+    if key not in fits:
+        return Difference(None, reason="the base has another loss on it")
     if other is None:
-        return Difference(None, reason=f"{reference.name} does not watch it")
+        said = reference.lacks(own.name, key)
+        return Difference(None, reason=f"{reference.name}: {said}")
     base = _base_loss(reference, other.name)
     try:
         delta = paired_delta(losses(reference, reference.final.name, other.name), losses(run, run.final.name, own.name))
@@ -185,14 +189,12 @@ def _history(chain: Sequence[tuple[RunFacts, int]]) -> History:
                 columns.setdefault(one.key, Column(one.name, one.role, one.key))
             else:
                 notes.append(f"'{one.name}' of {run.name} is left out: no digest of the text is recorded")
-    names = Counter(column.name for column in columns.values())
-    lines = [_line(column, moments, chain) for column in columns.values()]
+    lines = [_line(column, moments, chain) for column in sorted(columns.values(), key=lambda one: one.role == "new")]
     for (run, _), (after, _) in pairwise(chain):
         for one in after.watched:
             same = next((other for other in run.watched if other.name == one.name), None)
             if same is not None and (said := one.key.differs(same.key)):
                 notes.append(f"'{one.name}' of {after.name} is a line of its own: {said} than in {run.name}")
-    notes += [f"{count} lines are called '{name}'" for name, count in names.items() if count > 1]
     return History(chain[-1][0].slug, [run for run, _ in chain], moments, lines, notes)
 
 

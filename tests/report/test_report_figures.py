@@ -22,6 +22,18 @@ def test_nothing_to_draw(minimal: Result) -> None:
     assert pareto(minimal) is None
 
 
+def test_stages_from_one_model_are_numbered_beside_each_other(normal: Result) -> None:
+    """Two more stages of the same length as the last, both from where it began."""
+    last = next(row for row in reversed(normal.rows) if row.kind == "stage")
+    curve = next(one for one in normal.curves if one.run == "" and one.leg == last.name)
+    names = ("stage-8-x", "stage-9-y")
+    rows = [*normal.rows, *(last.model_copy(update={"name": name}) for name in names)]
+    more = [curve.model_copy(update={"leg": name}) for name in names]
+    panel = curves(normal.model_copy(update={"rows": rows, "curves": [*normal.curves, *more]}))[0]
+    assert ">2, 3, 4</text>" in panel.svg
+    assert ">2</text>" in curves(normal)[0].svg
+
+
 def test_pareto_needs_both_kinds_of_text(normal: Result) -> None:
     assert pareto(normal.model_copy(update={"columns": columns(normal, "old")})) is None
 

@@ -148,3 +148,14 @@ def test_limits_warn_of_few_documents_and_own_samples(normal: Result) -> None:
     sentences = limits(normal.model_copy(update={"rows": [base, *normal.rows[1:]], "plan": plan}))
     assert any("Fewer than 30 held-out documents in books" in sentence for sentence in sentences)
     assert any("sampled from the model itself" in sentence for sentence in sentences)
+
+
+def test_what_is_small_is_not_said_to_be_nothing() -> None:
+    assert [wording.passes(count) for count in (0, 0.004, 0.006, 1.234)] == ["0.00", "<0.01", "0.01", "1.23"]
+
+
+def test_lines_do_not_end_inside_an_interval() -> None:
+    nbsp = "\u00a0"
+    assert (
+        wording.unbroken("law +1.2 [+0.9, +1.5] or 3.0 ± 0.2") == f"law +1.2 [+0.9,{nbsp}+1.5] or 3.0{nbsp}±{nbsp}0.2"
+    )

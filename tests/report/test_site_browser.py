@@ -151,6 +151,19 @@ def test_every_page_opens_from_disk_without_an_error_or_a_request(browser: Brows
         assert browser.value("document.documentElement.scrollWidth <= innerWidth"), page  # nothing sticks out
 
 
+def test_no_page_is_wider_than_a_phone(browser: Browser, folder: Path, with_facts: Result) -> None:
+    """Wide tables scroll in their own frame, with the words in them that only a screen reader says."""
+    (folder / "facts.html").write_text(html(with_facts), encoding="utf-8")
+    browser.call("Emulation.setDeviceMetricsOverride", width=420, height=900, deviceScaleFactor=1, mobile=False)
+    try:
+        for page in sorted(folder.rglob("*.html")):
+            browser.open(page)
+            browser.value("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+            assert browser.value("document.documentElement.scrollWidth") <= 420, page
+    finally:
+        browser.call("Emulation.clearDeviceMetricsOverride")
+
+
 def test_an_error_and_a_request_would_be_heard(browser: Browser, tmp_path: Path) -> None:
     """Guards the check above."""
     page = tmp_path / "page.html"

@@ -26,6 +26,7 @@ from rewarm.report.site_parts import (
     Site,
     TextKey,
     Watched,
+    labels,
 )
 from rewarm.report.wording import Change
 
@@ -192,6 +193,32 @@ def test_a_sparkline_leaves_out_what_is_no_number() -> None:
 )
 def test_why_two_texts_cannot_be_compared(other: TextKey, said: str) -> None:
     assert OLD.differs(other) == said
+
+
+def test_a_cell_says_whether_a_text_is_another_or_none() -> None:
+    held = site()
+    one = held.comparisons[0]
+    other = dataclasses.replace(OLD, documents=41)
+    runs = [
+        one.runs[0],
+        dataclasses.replace(one.runs[1], watched=[Watched("a-run", "old", other)]),
+        dataclasses.replace(one.runs[2], watched=[]),
+    ]
+    text = Pages(held).comparison(dataclasses.replace(one, runs=runs))
+    assert [text.count(f">{said}<") for said in ("other text", "not watched")] == [1, 3]
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        (TextKey("x", 41, 4000, "loss", 512), ("law, 40 documents", "law, 41 documents")),
+        (TextKey("d-old", 40, 4000, "loss", 512), ("law, rows of 256", "law, rows of 512")),
+        (TextKey("d-new", 40, 4000, "loss", 256), ("law, d-old", "law, d-new")),
+    ],
+)
+def test_texts_of_one_name_are_told_apart(other: TextKey, said: tuple[str, str]) -> None:
+    columns = [Column("web", "old", NEW), Column("law", "new", OLD), Column("law", "new", other)]
+    assert labels(columns) == ["web", *said]
 
 
 def test_the_same_runs_give_the_same_pages() -> None:

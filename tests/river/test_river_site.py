@@ -14,7 +14,7 @@ import pytest
 from rewarm.evaluation.intervals import DocumentLosses
 from rewarm.evaluation.loss import save
 from rewarm.report.result import Column, Metrics, Result
-from rewarm.report.site_parts import Site
+from rewarm.report.site_parts import Site, labels
 from rewarm.river import site as building
 from rewarm.river.ledger import Ledger
 from rewarm.river.outcome import row
@@ -125,6 +125,24 @@ def test_what_cannot_be_compared_is_said_with_the_reason(runs: Path) -> None:
     assert "another loss" in apart["moved-base", "web"]
     assert one.differences["second"][1].reason == "its losses per document are gone"
     assert [run.name for run, _ in sited(runs).alone] == ["third"]
+
+
+def test_a_text_that_differs_is_no_text_that_is_not_watched(runs: Path) -> None:
+    """Two runs with another 'law', and two that watch 'news', are compared on it; the reference has neither."""
+    for name in ("a", "b"):
+        made(runs / f"law-{name}", "w0", {"law": {"web": 0.01, "law": 0}}, {"law": "changed"}, created="2026-03-01")
+        made(runs / f"news-{name}", "w0", {"news": {"web": 0.01, "news": 0}}, created="2026-03-01")
+    made(runs / "long-rows", "w0", {"law": {"web": 0.01, "law": 0}}, seq_len=128)
+    made(runs / "moved-base", "w0", {"law": {"web": 0.01, "law": 0}}, start={"web": 0.2, "law": 0})
+    (one,) = sited(runs).comparisons
+    assert one.reference.name == "first"
+    assert labels(one.columns) == ["web", "law, law", "law, changed", "news"]  # by their digests
+    reasons = {name: [difference.reason for difference in found] for name, found in one.differences.items()}
+    assert reasons["second"] == ["", "", "other text", "not watched"]
+    assert reasons["law-a"] == ["", "other text", "first: other text", "not watched"]
+    assert reasons["news-a"] == ["", "not watched", "not watched", "first: not watched"]
+    assert reasons["long-rows"][:2] == ["rows of 128 and 64 tokens"] * 2
+    assert reasons["moved-base"][0] == "the base has another loss on it"
 
 
 def test_a_run_that_goes_on_from_another_continues_its_lines(runs: Path) -> None:
