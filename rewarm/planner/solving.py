@@ -50,17 +50,29 @@ def tried(
     return Tried(peak.ravel()[fits], share.ravel()[fits], tokens[fits])
 
 
-def solve(corpora: Sequence[Corpus], at: Tried, settings: Settings, max_forget: float, reaching: bool = True) -> Solved:
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What settings must keep to: the largest rise of loss on every old corpus, the smallest fall on every new one."""
+
+    max_forget: float
+    min_gain: float = 0.0
+
+
+def solve(corpora: Sequence[Corpus], at: Tried, settings: Settings, wanted: Wanted, reaching: bool = True) -> Solved:
     """The settings with the surest gain on new corpora among those whose forgetting is sure to keep below the limit.
 
     `settings` are those of `at` as laws see them. Surest: the mean over new corpora of the upper bounds of the change
-    is lowest. Without `reaching`, intervals leave out what lies beyond the longest pilot.
+    is lowest; among those at which every new corpus gains, and enough, where there are any. Without `reaching`,
+    intervals leave out what lies beyond the longest pilot.
     """
     forecasts = {one.name: one.forecast(settings, reaching) for one in corpora}
     worst_old = np.max([forecasts[one.name].high_G for one in corpora if one.role == "old"], axis=0)
-    gains = np.mean([forecasts[one.name].high_G for one in corpora if one.role == "new"], axis=0)
-    allowed = worst_old <= max_forget
+    new = [forecasts[one.name] for one in corpora if one.role == "new"]
+    gains = np.mean([one.high_G for one in new], axis=0)
+    allowed = worst_old <= wanted.max_forget
     met = bool(allowed.any())
+    enough = allowed & np.all([(one.high_G < 0) & (one.point_G <= -wanted.min_gain) for one in new], axis=0)
+    allowed = enough if enough.any() else allowed
     best = int(np.where(allowed, gains, np.inf).argmin()) if met else int(worst_old.argmin())
     here = {
         name: Interval(one.point_G[[best]], one.half_G[[best]], {part: sd[[best]] for part, sd in one.parts.items()})

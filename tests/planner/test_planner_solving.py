@@ -16,7 +16,7 @@ from rewarm.planner.ending import ending
 from rewarm.planner.fitting import Fitted
 from rewarm.planner.judging import Corpus, Judged
 from rewarm.planner.power import Power
-from rewarm.planner.solving import Tried, solve, tried
+from rewarm.planner.solving import Tried, Wanted, solve, tried
 from rewarm.types import UserError
 
 
@@ -70,23 +70,23 @@ def test_the_known_best_settings_are_found() -> None:
     """Gain rises with peak and tokens and does not know the share; forgetting is (-0.05 - 0.05 ln(r + 0.01)) peak,
     which is below 0 from a share of about 0.36 on. So the highest peak, all tokens, and a share above that."""
     grid = tried((0.1, 1.0), (0.02, 0.4), 1000, lambda share: 1e9)
-    found = solve([known("books", "old", OLD), known("law", "new", NEW)], grid, at(grid), max_forget=0.0)
+    found = solve([known("books", "old", OLD), known("law", "new", NEW)], grid, at(grid), Wanted(0.0))
     assert found.met
     assert (found.peak, found.tokens) == (1.0, 1000)
     assert found.share > 0.357
     assert float(found.forecasts["law"].point_G[0]) == pytest.approx(-0.1)
     # A limit that leaves room takes the share out of it: at 0.02 the highest peak forgets 12.5 %.
-    loose = solve([known("books", "old", OLD), known("law", "new", NEW)], grid, at(grid), max_forget=0.5)
+    loose = solve([known("books", "old", OLD), known("law", "new", NEW)], grid, at(grid), Wanted(0.5))
     assert (loose.peak, loose.met) == (1.0, True)
 
 
 def test_the_upper_bound_decides_and_not_the_point() -> None:
     grid = tried((0.1, 1.0), (0.02, 0.4), 1000, lambda share: 1e9)
     # By its point the highest peak would do: it forgets 5 %, which is the limit.
-    sure = solve([known("books", "old", [0.05, 0.0, 0.0, 1.0]), known("law", "new", NEW)], grid, at(grid), 0.0501)
+    sure = solve([known("books", "old", [0.05, 0.0, 0.0, 1.0]), known("law", "new", NEW)], grid, at(grid), Wanted(0.0501))
     assert sure.peak == 1.0
     noisy = known("books", "old", [0.05, 0.0, 0.0, 1.0], noise=0.002)
-    careful = solve([noisy, known("law", "new", NEW)], grid, at(grid), 0.0501)
+    careful = solve([noisy, known("law", "new", NEW)], grid, at(grid), Wanted(0.0501))
     assert careful.met
     assert careful.peak < sure.peak
     assert float(careful.forecasts["books"].high_G[0]) <= 0.0501
@@ -94,7 +94,7 @@ def test_the_upper_bound_decides_and_not_the_point() -> None:
 
 def test_where_nothing_holds_the_nearest_is_told() -> None:
     grid = tried((0.1, 1.0), (0.02, 0.4), 1000, lambda share: 1e9)
-    found = solve([known("books", "old", [0.5, 0.0, 0.0, 1.0]), known("law", "new", NEW)], grid, at(grid), 0.01)
+    found = solve([known("books", "old", [0.5, 0.0, 0.0, 1.0]), known("law", "new", NEW)], grid, at(grid), Wanted(0.01))
     assert not found.met
     assert found.peak == 0.1, "forgetting rises with the peak alone"
 
