@@ -25,7 +25,8 @@ def check(manner: Manner, plan: PlanFile) -> Answer:
     """Find every mistake of a plan before any work.
 
     Reads its files in part, its base's configuration and tokenizer, and forecasts tokens, steps, learning rates, disk,
-    memory and time; what rewarm plan forecast of losses is shown too. Writes nothing. Exit code 3 when something is wrong, or does not fit on this machine.
+    memory and time; shows what rewarm plan forecast of losses. Writes nothing. Exit code 3 when something is wrong, or
+    does not fit on this machine.
     """
     from rewarm.plan import load
     from rewarm.river.forecast import forecast

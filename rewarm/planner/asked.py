@@ -64,8 +64,8 @@ class Limits:
 def asked(values: Mapping[str, Any], limits: Limits, out: Path, work: Path) -> Asked:
     """What is asked, from a first plan's values: one stage for each new corpus, all with replay of old text.
 
-    The batch, and the row if need be, become so small that every stage of the shortest pilot has a dozen steps; twice as
-    much is held out, half of it for pilots. UserError when the budget is too small for pilots, a limit out of its
+    The batch, and the row if need be, become so small that every stage of the shortest pilot has a dozen steps; twice
+    as much is held out, half of it for pilots. UserError when the budget is too small for pilots, a limit out of its
     range, or a text both old and new.
     """
     for option, number in (("--budget", limits.budget), ("--pilot-tokens", limits.pilot_tokens)):

@@ -139,7 +139,7 @@ def _decide(found: Planned, foreseen: Forecast, hooks: Hooks) -> None:
     found.notes = [*saying.laws(found.corpora), *saying.pilots_notes(asked, found.pilots, text)]
     if found.lost:
         found.notes.append(f"left out: {'; '.join(found.left_out)}")
-    found.notes += saying.plan_notes(found.solved, found.pilots, text)
+    found.notes += saying.plan_notes(found.solved, found.corpora, found.pilots, text)
     _conclude(found, run)
 
 
@@ -214,7 +214,9 @@ def _judged(found: Planned, scales: Scales) -> list[Corpus]:
 def reasons(found: Planned) -> list[str]:
     """Why the plan is what it is, sentence by sentence."""
     assert found.solved is not None
-    return [*saying.reasons(found.asked, found.corpora, found.solved, found.pilots), *found.notes]
+    assert found.plan is not None
+    told = saying.reasons(found.asked, found.plan, found.corpora, found.solved, len(found.pilots))
+    return [*told, *found.notes]
 
 
 def described(found: Planned) -> dict[str, Any]:

@@ -44,8 +44,8 @@ class Refusal:
         verdict = "meets" if holds and gains else "does not meet"
         return dataclasses.replace(
             self,
-            advice=f"{self.advice}. A pilot with LoRA over {pilot.tokens:,} tokens ({part:.0f}% of the budget; one run, "
-            f"no forecast) {verdict} the limits: {changes}.",
+            advice=f"{self.advice}. A pilot with LoRA over {pilot.tokens:,} tokens ({part:.0f}% of the budget; one "
+            f"run, no forecast) {verdict} the limits: {changes}.",
         )
 
 

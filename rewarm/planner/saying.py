@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
+from rewarm.plan import Plan
 from rewarm.planner.asked import Asked
 from rewarm.planner.design import SWEEP
 from rewarm.planner.judging import Corpus
@@ -12,20 +15,22 @@ from rewarm.planner.room import Text
 from rewarm.planner.solving import Solved
 from rewarm.quantities import short
 
-_EDGE, _AGAIN = 1.001, 1.1
-"""How near an edge is at it; passes over a text above which it is said to be read again."""
+_EDGE, _AGAIN, _FURTHER = 1.001, 1.1, 1.2
+"""How near an edge is at it; passes over a text above which it is said to be read again; times the largest change of
+any pilot above which a forecast is said to go beyond them."""
 
 
-def replayed(asked: Asked) -> str:
+def replayed(plan: Plan) -> str:
     """What each stage learns and replays, and which old corpora are watched only."""
-    stages = asked.plan.stages
+    stages = plan.stages
     sources = {name for stage in stages if stage.replay is not None for name in stage.replay.sources}
     parts = [f"{stage.name} ({short(stage.tokens or 0)} tokens)" for stage in stages]
     order = "one stage" if len(stages) == 1 else "stages, one after another"
-    old = [watch.corpus for watch in asked.plan.watch if asked.plan.role(watch.corpus) == "old"]
+    old = [watch.corpus for watch in plan.watch if plan.role(watch.corpus) == "old"]
     only = [name for name in old if name not in sources]
     held = f"; watched, but not replayed: {', '.join(only)}" if only else ""
-    return f"{order}: {', '.join(parts)}; each replays {', '.join(sorted(sources))}{held}"
+    each = "it" if len(stages) == 1 else "each"
+    return f"{order}: {', '.join(parts)}; {each} replays {', '.join(sorted(sources))}{held}"
 
 
 def laws(corpora: Sequence[Corpus]) -> list[str]:
@@ -68,15 +73,27 @@ def pilots_notes(asked: Asked, pilots: Sequence[Pilot], text: Text) -> list[str]
     return said
 
 
-def plan_notes(solved: Solved, pilots: Sequence[Pilot], text: Text) -> list[str]:
-    """Where the settings lie beyond what pilots have seen, or at its edge."""
+def plan_notes(solved: Solved, corpora: Sequence[Corpus], pilots: Sequence[Pilot], text: Text) -> list[str]:
+    """Where the settings, or what is forecast of them, lie beyond what pilots have seen, or at its edge."""
     said = []
+    if solved.beyond:
+        said.append(
+            f"{solved.beyond} of {solved.tried} settings are left out: a law forecasts there that no loss is left, so "
+            "it does not hold so far from the pilots; near them take its forecast with care"
+        )
     longest = max(one.tokens for one in pilots)
     if solved.tokens > 1.05 * longest:
         said.append(
             f"{solved.tokens:,} tokens are {solved.tokens / longest:.1f} times those of the longest pilot "
             f"({longest:,}): the forecast goes beyond what was seen, and 'reach' widens its intervals"
         )
+    for one in corpora:
+        point, most = float(solved.forecasts[one.name].point_G[0]), float(np.abs(one.change_N).max())
+        if abs(point) > _FURTHER * most:
+            said.append(
+                f"{one.name}: the forecast change, {100 * point:+.1f} %, is larger than any pilot's (up to "
+                f"{100 * most:.1f} %): beyond what was seen"
+            )
     again, name = text.worst(solved.share, solved.tokens)
     seen, _ = max(text.worst(one.point.share, one.tokens) for one in pilots)
     if again > _AGAIN and again > 1.05 * seen:
@@ -86,7 +103,7 @@ def plan_notes(solved: Solved, pilots: Sequence[Pilot], text: Text) -> list[str]
         )
     shares, peaks = [one.point.share for one in pilots], [one.point.peak for one in pilots if one.point.why != "sweep"]
     edges = [
-        f"{name} ({value:.3g}) is the {word} that pilots had"
+        f"{name} {value:.3g} is the {word} that pilots had"
         for name, value, tried in (("replay", solved.share, shares), ("peak", solved.peak, peaks))
         for word, edge in (("lowest", min(tried)), ("highest", max(tried)))
         if edge / _EDGE <= value <= edge * _EDGE
@@ -96,11 +113,11 @@ def plan_notes(solved: Solved, pilots: Sequence[Pilot], text: Text) -> list[str]
     return said
 
 
-def reasons(asked: Asked, corpora: Sequence[Corpus], solved: Solved, pilots: Sequence[Pilot]) -> list[str]:
-    """Why the plan is what it is, sentence by sentence."""
+def reasons(asked: Asked, plan: Plan, corpora: Sequence[Corpus], solved: Solved, pilots: int) -> list[str]:
+    """Why the plan that was chosen is what it is, sentence by sentence."""
     said = [
-        f"From {len(pilots)} pilots; peaks: {asked.ending.how}.",
-        f"Text: {replayed(asked)}.",
+        f"From {pilots} pilots; peaks: {asked.ending.how}.",
+        f"Text: {replayed(plan)}.",
         f"Of all settings tried whose forgetting keeps below {100 * asked.max_forget:g} % with its upper bound, the "
         f"surest gain: peak {solved.peak:.3g}, replay {100 * solved.share:.1f} %, {solved.tokens:,} tokens.",
         "Forecasts are changes of loss in percent of the base's loss (nats per byte), with 95 % intervals.",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
 from rewarm.report.part import Part
 
 
@@ -35,4 +37,4 @@ class Forecasted(Part):
     seconds: float | None = None
     outcome_seconds: float | None = None
     pilots: str = ""
-    changed: list[str] = []
+    changed: list[str] = Field(default_factory=list)

@@ -77,7 +77,7 @@ def sentences(told: Forecasted) -> list[str]:
     if told.seconds is not None and told.outcome_seconds is not None:
         said.append(f"Training was to take {clock(told.seconds)} and took {clock(told.outcome_seconds)}.")
     if told.changed:
-        said.append(f"The plan was changed after it was forecast; the forecast does not speak of this run: {'; '.join(told.changed)}.")
+        said.append(f"The plan was changed since; the forecast does not speak of this run: {'; '.join(told.changed)}.")
     return said
 
 

@@ -61,8 +61,8 @@ class LegForecast:
 @dataclass(frozen=True, slots=True)
 class Forecast:
     """What a plan would do and cost. `seconds` by kind of work is empty when it was not asked for; `how` says where it
-    comes from. `examples` show what is learned of conversations. `losses` is the forecast of losses that the plan itself
-    carries, where it was written by `rewarm plan`."""
+    comes from. `examples` show what is learned of conversations. `losses` is the forecast of losses that the plan
+    carries, where `rewarm plan` wrote it."""
 
     corpora: list[CorpusForecast]
     legs: list[LegForecast]

@@ -11,8 +11,8 @@ import pytest
 from rewarm.methods import known
 from rewarm.planner import Floats, Law, Settings
 from rewarm.planner.fitting import fit, least_squares
-from rewarm.planner.saying import laws
 from rewarm.planner.judging import judge, student
+from rewarm.planner.saying import laws
 
 LAWS = {name: law() for name, law in known("planner").items()}
 ROLES: tuple[Literal["old", "new"], ...] = ("old", "new")
