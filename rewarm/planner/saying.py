@@ -66,6 +66,12 @@ def pilots_notes(asked: Asked, pilots: Sequence[Pilot], text: Text) -> list[str]
         said.append(
             f"a pilot went through {text_again} {again:.1f} times; no law tells text that is read again from new text"
         )
+    known = max((one.tokens for one in pilots if one.point.why != "long"), default=0)
+    if max(one.tokens for one in pilots) <= 1.05 * known:
+        said.append(
+            f"no pilot is longer than those of the grid ({known:,} tokens), so how laws err on longer runs is known "
+            "from short ones only"
+        )
     swept = [one.point.peak for one in pilots if one.point.why == "sweep"]
     grid = [one.point.peak for one in pilots if one.point.why == "grid"]
     if grid and asked.design.sweeps and max(grid) * _EDGE > asked.plan.stages[0].learning_rate * SWEEP[-1]:

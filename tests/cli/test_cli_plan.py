@@ -87,6 +87,14 @@ def test_several_corpora_are_planned_checked_run_and_reported(planned: tuple[Pat
     assert "Forecast: " in cli("report", plan["output_dir"]).out
 
 
+def test_the_pilots_folder_says_that_it_is_no_run(planned: tuple[Path, Any], cli: Any) -> None:
+    pilots = Path(yaml.safe_load(planned[0].read_text())["forecast"]["pilots"])
+    called = cli("status", pilots)
+    assert called.code == 3
+    assert "holds pilots of rewarm plan, and is no run itself: 10 begun of 10, and what was found is in" in called.err
+    assert cli("status", next((pilots / "pilots").iterdir())).code == 0
+
+
 def test_every_stage_of_the_shortest_pilot_has_a_dozen_steps(planned: tuple[Path, Any]) -> None:
     file, told = planned
     batch = yaml.safe_load(file.read_text())["batch_tokens"]

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from rewarm.plan import from_values
 from rewarm.planner import Settings
-from rewarm.planner.design import Point
+from rewarm.planner.asked import Asked
+from rewarm.planner.design import Point, design
+from rewarm.planner.ending import UNKNOWN
 from rewarm.planner.judging import Corpus, Interval
 from rewarm.planner.pilots import Pilot, few
 from rewarm.planner.room import Source, Text, sound_peaks
-from rewarm.planner.saying import plan_notes
+from rewarm.planner.saying import pilots_notes, plan_notes, replayed
 from rewarm.planner.solving import Solved
 from rewarm.types import UserError
 
@@ -77,3 +81,40 @@ def test_what_lies_beyond_the_pilots_is_said() -> None:
     assert plan_notes(lowest, [corpus([-0.2])], pilots, TEXT)[0].startswith(
         "replay 0.2 is the highest that pilots had, peak 0.0001 is the lowest that pilots had: better settings may lie"
     )
+
+
+@pytest.fixture
+def swept() -> Asked:
+    """A planning whose base does not say its peak: a sweep up to 3e-3."""
+    plan = from_values(
+        {
+            "base": "base", "output_dir": "run",
+            "corpora": {name: {"path": f"{name}.jsonl", "holdout": "10%"} for name in ("law", "books")},
+            "stages": [{"name": "law", "data": "law", "tokens": 10_000, "learning_rate": 1e-3,
+                        "replay": {"from": "books", "share": "5%"}}],
+            "watch": ["law", "books"],
+        }
+    )  # fmt: skip
+    return Asked(plan, Path("plan.yaml"), Path("pilots"), 0.01, 0.0, design(10_000, 15, sweeps=True), UNKNOWN)
+
+
+def run_at(why: str, peak: float, tokens: int, documents: int = 40) -> Pilot:
+    point = Point(1, why, peak, 0.1, tokens)  # type: ignore[arg-type]
+    return Pilot(point, {"law": -0.1}, {"law": 0.01}, 1.0, tokens, {"law": documents})
+
+
+def test_what_pilots_cannot_tell_is_said(swept: Asked) -> None:
+    good = [run_at("sweep", 3e-3, 200), run_at("grid", 1e-3, 500), run_at("long", 1e-3, 1000)]
+    assert pilots_notes(swept, good, TEXT) == []
+    poor = [run_at("sweep", 3e-3, 200, 7), run_at("grid", 3e-3, 2000, 7), run_at("long", 1e-3, 2000, 7)]
+    said = pilots_notes(swept, poor, TEXT)
+    assert [one.split(",")[0] for one in said] == [
+        "law: pilots are scored on 7 documents; fewer than 30",
+        "a pilot went through books 2.0 times; no law tells text that is read again from new text",
+        "no pilot is longer than those of the grid (2",
+        "of the sweep its highest peak",
+    ]
+
+
+def test_one_stage_says_what_it_replays(swept: Asked) -> None:
+    assert replayed(swept.plan) == "one stage: law (10k tokens); it replays books"
