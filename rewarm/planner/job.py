@@ -111,7 +111,7 @@ def _decide(found: Planned, foreseen: Forecast, hooks: Hooks) -> None:
     asked, of = found.asked, f" of {found.asked.design.pilots}"
 
     def run(points: Sequence[Point]) -> list[Pilot]:
-        made = run_pilots(asked.plan, points, asked.work, hooks, of)
+        made = run_pilots(asked.plan, points, asked.work, hooks, of, len(found.pilots) + len(found.lost))
         found.lost += [one.point for one in made if diverged(one)]
         found.pilots += [one for one in made if not diverged(one)]
         return [one for one in made if not diverged(one)]

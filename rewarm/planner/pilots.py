@@ -74,9 +74,14 @@ def pilot_plan(plan: Plan, point: Point, work: Path) -> Plan:
     return from_values(values)
 
 
-def run_pilots(plan: Plan, points: Sequence[Point], work: Path, hooks: Hooks, of: str) -> list[Pilot]:
-    """The pilots at these points, run where they are not finished; `of` words their total for the progress."""
-    return [_run(plan, point, work, hooks, f"pilot {point.number}{of}") for point in points]
+def run_pilots(plan: Plan, points: Sequence[Point], work: Path, hooks: Hooks, of: str, before: int = 0) -> list[Pilot]:
+    """The pilots at these points, run where they are not finished; `of` words their total for the progress, `before`
+    is how many there were before these."""
+    words = [
+        "pilot with LoRA" if one.why == "adapter" else f"pilot {before + place}{of}"
+        for place, one in enumerate(points, 1)
+    ]
+    return [_run(plan, point, work, hooks, word) for point, word in zip(points, words, strict=True)]
 
 
 def _run(plan: Plan, point: Point, work: Path, hooks: Hooks, word: str) -> Pilot:

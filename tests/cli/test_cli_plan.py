@@ -42,7 +42,7 @@ def planned(
     folder = tmp_path_factory.mktemp("planned")
     called = cli(
         "plan", known_base, "--new", several["law"], "--new", several["bio"], "--old", several["books"],
-        "--old", several["letters"], "--max-forget", "50%", "--budget", "23k", "--min-tokens", "0",
+        "--old", several["letters"], "--max-forget", "50%", "--budget", "26k", "--min-tokens", "0",
         "--max-pilots", "10", "--out", folder / "plan.yaml", "--output-dir", folder / "run", "--json",
     )  # fmt: skip
     assert called.code == 0, called.err

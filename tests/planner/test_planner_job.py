@@ -117,7 +117,10 @@ def test_pilots_share_prepared_tokens_resume_and_leave_the_final_part_alone(
     with pytest.raises(Stopped):
         run_pilots(made.plan, points, made.work, Hooks(stop=stop), " of 2")
     assert runs == [points[0].name, points[1].name]
-    found = run_pilots(made.plan, points, made.work, Hooks(), " of 2")
+    told: list[str] = []
+    hooks = Hooks(lambda label, *rest: told.append(label.split(":")[0]))
+    found = run_pilots(made.plan, points, made.work, hooks, " of 9", before=3)
+    assert dict.fromkeys(told) == {"pilot 5 of 9": None}, "counted, whatever their numbers; the first was finished"
     assert runs == [points[0].name, points[1].name, points[1].name], "the finished one is not run again"
     assert {name: read[name] & kept[name] for name in kept} == {name: set() for name in kept}
     own = make_inputs(pilot_plan(made.plan, points[0], made.work), RunDirectory.of(final)).watch_documents
