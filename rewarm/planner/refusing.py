@@ -80,7 +80,7 @@ def no_share_holds(asked: Asked, solved: Solved, corpora: Sequence[Corpus]) -> R
         "forgets",
         f"no peak, replay share and length that was tried keeps {worst.name} within {100 * asked.max_forget:g} % for "
         f"sure: the nearest (peak {solved.peak:.2g}, replay {100 * solved.share:.0f} %, {solved.tokens:,} tokens) is "
-        f"forecast at {100 * float(here.point_G[0]):+.2f} %, and at its upper bound {100 * _high(solved, worst):+.2f} %",
+        f"forecast at {100 * float(here.point_G[0]):+.2f} %, its upper bound {100 * _high(solved, worst):+.2f} %",
         ADAPTER,
     )
 
