@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from rewarm.river.forecast import Forecast, LegForecast
+    from rewarm.river.loss_forecast import LossForecast
     from rewarm.river.sampling import CorpusForecast
 
 
@@ -24,7 +25,8 @@ def check(manner: Manner, plan: PlanFile) -> Answer:
     """Find every mistake of a plan before any work.
 
     Reads its files in part, its base's configuration and tokenizer, and forecasts tokens, steps, learning rates, disk,
-    memory and time. Writes nothing. Exit code 3 when something is wrong, or does not fit on this machine.
+    memory and time; shows what rewarm plan forecast of losses. Writes nothing. Exit code 3 when something is wrong, or
+    does not fit on this machine.
     """
     from rewarm.plan import load
     from rewarm.river.forecast import forecast
@@ -62,7 +64,34 @@ def _parts(found: Forecast) -> list[RenderableType]:
     if found.seconds:
         times = ", ".join(f"{name} {clock(part)}" for name, part in found.seconds.items())
         lines.append(f"time: about {clock(sum(found.seconds.values()))} ({times}); {found.how}")
-    return [corpora, "", work, "", *lines, *(f"note: {warning}" for warning in found.warnings), *_examples(found)]
+    notes = [f"note: {warning}" for warning in found.warnings]
+    return [corpora, "", work, "", *_losses(found.losses), *lines, *notes, *_examples(found)]
+
+
+def _losses(told: LossForecast | None) -> list[RenderableType]:
+    """What the plan says will become of losses, and what that was learned from."""
+    from rewarm.quantities import short
+    from rewarm.report.wording import Change, percent, percent_with_interval
+
+    if told is None:
+        return []
+    sure = f"{100 * told.confidence:g}%"
+    losses = table("corpus", "role", f"change of loss [{sure} interval]", "law", title="Forecast of losses")
+    for one in told.corpora:
+        change = percent_with_interval(Change(one.point, one.low, one.high))
+        losses.add_row(one.corpus or "mean", one.role, change, one.law)
+    number = f"{told.learned_from} pilots" if told.learned_from else "pilots"
+    came = f"from {number} in '{told.pilots}'" if told.pilots else f"from {number}"
+    if told.longest:
+        times = told.tokens / told.longest
+        beyond = f", {times:.2g} times as many: the forecast goes beyond what was seen" if times > 1.05 else ""
+        came += f"; the longest has {short(told.longest)} tokens, the plan {short(told.tokens)}{beyond}"
+    said = [f"of the last model against the base, in percent of the base's loss (nats per byte); {came}"]
+    if told.max_forget is not None:
+        said.append(f"old text was to lose no more than {percent(told.max_forget)} with its upper bound")
+    if told.changed:
+        said.append(f"note: the plan was changed, so this is no forecast of it: {'; '.join(told.changed)}")
+    return [losses, *said, ""]
 
 
 def _examples(found: Forecast) -> list[RenderableType]:

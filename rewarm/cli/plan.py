@@ -26,9 +26,12 @@ class Options:
         str, typer.Argument(metavar="BASE", help="The model to update: a folder or a hub name.", show_default=False)
     ]
     new: Annotated[
-        list[str], typer.Option(metavar="TEXT", help="New text: file, folder or pattern. One stage for each.")
+        list[str],
+        typer.Option(metavar="TEXT", help="New text: file, folder or pattern. A stage for each, in order."),
     ]
-    old: Annotated[list[str], typer.Option(metavar="TEXT", help="Old text, to be kept and replayed.")]
+    old: Annotated[
+        list[str], typer.Option(metavar="TEXT", help="Old text, to be kept. The first is replayed, others watched.")
+    ]
     max_forget: Annotated[str, typer.Option(help="Largest rise of loss allowed on any old corpus, such as 1%.")] = "1%"
     min_gain: Annotated[str, typer.Option(help="Smallest fall of loss wanted on every new corpus, such as 3%.")] = "0%"
     budget: Annotated[
@@ -115,7 +118,7 @@ def _sentence(found: Outlook) -> str:
     from rewarm.quantities import clock, short
 
     time = (
-        f", about {clock(sum(found.seconds.values()))} of {clock(found.update_seconds)} for the update"
+        f": about {clock(sum(found.seconds.values()))} here; the update itself, up to {clock(found.update_seconds)}"
         if found.seconds
         else ""
     )
@@ -128,12 +131,20 @@ def _sentence(found: Outlook) -> str:
 def _foreseen(found: Outlook, wanted: Asked) -> Answer:
     import dataclasses
 
+    from rewarm.planner.saying import replayed
+
     values = {
         "pilots": found.pilots, "pilot_tokens": found.pilot_tokens, "budget": found.budget, "share": found.share,
         "seconds": found.seconds, "update_seconds": found.update_seconds, "how": found.how,
-        "base": dataclasses.asdict(wanted.ending), "would_write": [str(wanted.work), str(wanted.out)],
+        "base": dataclasses.asdict(wanted.ending), "text": replayed(wanted.plan),
+        "would_write": [str(wanted.work), str(wanted.out)],
     }  # fmt: skip
-    lines = [_sentence(found), f"peaks: {wanted.ending.how}", f"would write {wanted.work} and {wanted.out}"]
+    lines = [
+        _sentence(found),
+        f"text: {replayed(wanted.plan)}",
+        f"peaks: {wanted.ending.how}",
+        f"would write {wanted.work} and {wanted.out}",
+    ]
     return Answer(values, [*lines, *(f"note: {warning}" for warning in found.base.warnings)])
 
 
@@ -155,7 +166,14 @@ def _tables(found: Planned) -> list[RenderableType]:
     if not found.corpora:
         return []
     names = [one.name for one in found.corpora]
-    pilots = table("pilot", "peak", "replay", "tokens", *(f"{name}, %" for name in names), title="Pilots")
+    pilots = table(
+        "pilot",
+        "peak",
+        "replay",
+        "tokens",
+        *(f"{name}, %" for name in names),
+        title="Pilots: changes of loss, % of the base's",
+    )
     for one in found.pilots:
         cells = [f"{100 * one.changes[name]:+.2f}" for name in names]
         point = one.point

@@ -11,13 +11,16 @@ import numpy as np
 
 from rewarm.expected import Foretold
 from rewarm.plan import Plan
+from rewarm.planner import saying
 from rewarm.planner.asked import Asked
 from rewarm.planner.design import SHARES, SWEEP, Point
 from rewarm.planner.judging import Corpus, judge
 from rewarm.planner.pilots import Pilot, Scales, diverged, run_pilots
 from rewarm.planner.refusing import Refusal, gains_too_little, no_share_holds, only_divergence, too_small
-from rewarm.planner.solving import Solved, Tried, solve, tried
-from rewarm.planner.writing import chosen_plan, foretold, text_of, write
+from rewarm.planner.room import Text, check_pilots, settings, sound_peaks, text_of
+from rewarm.planner.solving import Solved, Wanted, solve
+from rewarm.planner.writing import chosen_plan, foretold, write
+from rewarm.planner.writing import text_of as written
 from rewarm.river.directory import RunDirectory
 from rewarm.river.forecast import Forecast, forecast
 from rewarm.river.train import Hooks
@@ -48,7 +51,7 @@ class Planned:
 
     asked: Asked
     pilots: list[Pilot]
-    left_out: list[str]
+    lost: list[Point]
     corpora: list[Corpus] = field(default_factory=list)
     solved: Solved | None = None
     expected: Foretold | None = None
@@ -56,6 +59,11 @@ class Planned:
     text: str = ""
     refusal: Refusal | None = None
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def left_out(self) -> list[str]:
+        """The pilots that laws are not fitted to, and why."""
+        return [f"{one.name}: its loss is no number" for one in self.lost]
 
 
 def outlook(asked: Asked, timed: bool = True) -> Outlook:
@@ -90,6 +98,7 @@ def plan_update(asked: Asked, hooks: Hooks | None = None, foreseen: Forecast | N
         found = Planned(asked, [], [])
         found.refusal = too_small(asked, foreseen)
         if found.refusal is None:
+            check_pilots(asked, text_of(asked, foreseen))
             _decide(found, foreseen, hooks)
         directory.write_json(RESULT, described(found))
         if found.plan is not None:
@@ -102,8 +111,8 @@ def _decide(found: Planned, foreseen: Forecast, hooks: Hooks) -> None:
     asked, of = found.asked, f" of {found.asked.design.pilots}"
 
     def run(points: Sequence[Point]) -> list[Pilot]:
-        made = run_pilots(asked.plan, points, asked.work, hooks, of)
-        found.left_out += [f"{one.point.name}: its loss is no number" for one in made if diverged(one)]
+        made = run_pilots(asked.plan, points, asked.work, hooks, of, len(found.pilots) + len(found.lost))
+        found.lost += [one.point for one in made if diverged(one)]
         found.pilots += [one for one in made if not diverged(one)]
         return [one for one in made if not diverged(one)]
 
@@ -113,16 +122,24 @@ def _decide(found: Planned, foreseen: Forecast, hooks: Hooks) -> None:
         return
     highest = asked.ending.peak if asked.ending.peak is not None else _learns_most(asked, swept)
     run(asked.design.grid(highest))
+    if not all(one.counted for one in foreseen.corpora):
+        foreseen = forecast(asked.plan)  # by now the pilots have counted the text
+    text = text_of(asked, foreseen)
     scales = Scales(asked.plan, highest / 10**0.5, asked.budget)
-    grid = _grid(asked, highest, foreseen)
-    settings = scales.settings(grid.peak_G, grid.share_G, grid.tokens_G)
-    first = solve(_judged(found, scales), grid, settings, asked.max_forget, reaching=False)
+    first = _solved(found, scales, text, reaching=False)
+    if first is None:
+        return
     # Rounded, so that the pilot has the same name when the same command goes on.
     peak, share = float(f"{first.peak:.2g}"), float(f"{first.share:.2g}")
-    number = len(SWEEP) + 11
-    run([Point(number, "long", peak, share, min(asked.design.long, first.tokens))])
-    found.corpora = _judged(found, scales)
-    found.solved = solve(found.corpora, grid, settings, asked.max_forget)
+    tokens = int(min(asked.design.long, first.tokens, text.room(share)))
+    run([Point(len(SWEEP) + 11, "long", peak, share, tokens)])
+    found.solved = _solved(found, scales, text)
+    if found.solved is None:
+        return
+    found.notes = [*saying.laws(found.corpora), *saying.pilots_notes(asked, found.pilots, text)]
+    if found.lost:
+        found.notes.append(f"left out: {'; '.join(found.left_out)}")
+    found.notes += saying.plan_notes(found.solved, found.corpora, found.pilots, text)
     _conclude(found, run)
 
 
@@ -130,7 +147,6 @@ def _conclude(found: Planned, run: Any) -> None:
     """A plan, or why there is none; then an adapter is tried, too."""
     asked, solved = found.asked, found.solved
     assert solved is not None  # _decide has set it
-    found.notes = _notes(found.corpora)
     if not solved.met:
         found.refusal = no_share_holds(asked, solved, found.corpora)
     else:
@@ -144,31 +160,29 @@ def _conclude(found: Planned, run: Any) -> None:
         del found.pilots[known:]  # of another kind than what laws were fitted to
         found.refusal = found.refusal.with_adapter(tried_adapter, asked, found.corpora)
         return
-    seconds = _seconds(found.pilots, solved.tokens)
-    found.expected = foretold(asked, found.corpora, solved, seconds)
+    found.expected = foretold(asked, found.corpora, solved, found.pilots)
     found.plan = chosen_plan(asked.plan, solved, found.expected)
-    found.text = text_of(found.plan, reasons(found))
+    found.text = written(found.plan, reasons(found))
+
+
+def _solved(found: Planned, scales: Scales, text: Text, reaching: bool = True) -> Solved | None:
+    """The best settings by the pilots that there are, at peaks below all that diverged; None, with the refusal, where
+    there is no such peak."""
+    asked = found.asked
+    peaks = sound_peaks([one.point for one in found.pilots], found.lost)
+    if not peaks:
+        found.refusal = only_divergence(found.left_out)
+        return None
+    found.corpora = _judged(found, scales)
+    grid = settings(asked, text, peaks)
+    at = scales.settings(grid.peak_G, grid.share_G, grid.tokens_G)
+    return solve(found.corpora, grid, at, Wanted(asked.max_forget, asked.min_gain), reaching)
 
 
 def _learns_most(asked: Asked, swept: Sequence[Pilot]) -> float:
     """The peak of a sweep that learned most of the new text."""
     new = [watch.corpus for watch in asked.plan.watch if asked.plan.role(watch.corpus) == "new"]
     return min(swept, key=lambda one: sum(one.changes[name] for name in new)).point.peak
-
-
-def _grid(asked: Asked, highest: float, foreseen: Forecast) -> Tried:
-    """The settings to choose from: within the grid's peaks and shares, and what text there is."""
-    held = {one.name: one.trainable for one in foreseen.corpora if one.known}
-    stages = asked.plan.stages
-    replayed = {stage.replay.sources[0] for stage in stages if stage.replay is not None}
-
-    def room(share: float) -> float:
-        most = min(stage.max_epochs for stage in stages)
-        new = sum(held.get(portion.corpus, 0) for stage in stages for portion in stage.data)
-        old = sum(held.get(name, asked.budget) for name in replayed)
-        return most * min(new / (1 - share), old / share) if new else float(asked.budget)
-
-    return tried((highest / 10, highest), (SHARES[0], SHARES[-1]), asked.budget, room)
 
 
 def _judged(found: Planned, scales: Scales) -> list[Corpus]:
@@ -197,43 +211,12 @@ def _judged(found: Planned, scales: Scales) -> list[Corpus]:
     ]
 
 
-def _seconds(pilots: Sequence[Pilot], tokens: int) -> float | None:
-    """Seconds that so many tokens take at the pace of the longest pilot."""
-    longest = max(pilots, key=lambda one: one.tokens)
-    return longest.seconds * tokens / longest.tokens if longest.seconds else None
-
-
-def _notes(corpora: Sequence[Corpus]) -> list[str]:
-    """For each corpus the law that is believed, and whether a published one was."""
-    found = []
-    for one in corpora:
-        best = one.best
-        published = min((law for law in one.laws if not law.fitted.law.baseline), key=lambda law: law.error)
-        words = f"{one.name}: the law {best.name}, {100 * best.points:.2f} points off on pilots it had not seen"
-        if best.fitted.law.baseline:
-            words += (
-                f"; no published law came nearer than the baseline (the best of them, {published.name}: "
-                f"{100 * published.points:.2f}), so the baseline is believed"
-            )
-        found.append(words)
-    return found
-
-
 def reasons(found: Planned) -> list[str]:
     """Why the plan is what it is, sentence by sentence."""
-    asked, solved = found.asked, found.solved
-    assert solved is not None
-    said = [
-        f"From {len(found.pilots)} pilots; peaks: {asked.ending.how}.",
-        f"Of all settings tried whose forgetting keeps below {100 * asked.max_forget:g} % with its upper bound, the "
-        f"surest gain: peak {solved.peak:.3g}, replay {100 * solved.share:.1f} %, {solved.tokens:,} tokens.",
-    ]
-    for one in found.corpora:
-        here = solved.forecasts[one.name]
-        low, point, high = (100 * float(bound[0]) for bound in (here.low_G, here.point_G, here.high_G))
-        interval = f"{point:+.2f} % [{low:+.2f}, {high:+.2f}]"
-        said.append(f"Forecast for {one.name} ({one.role}): {interval} by the law {one.best.name}.")
-    return said + found.notes
+    assert found.solved is not None
+    assert found.plan is not None
+    told = saying.reasons(found.asked, found.plan, found.corpora, found.solved, len(found.pilots))
+    return [*told, *found.notes]
 
 
 def described(found: Planned) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rewarm.methods import known
 from rewarm.planner import Floats, Law, Role, Settings
@@ -46,7 +47,10 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """Forecasts (G,) with the bounds of their 95 % intervals, and the standard deviations they are made of."""
+    """Forecasts (G,) with the bounds of their 95 % intervals, and the standard deviations they are made of.
+
+    No loss falls by more than all of it: a law that says so is beyond where it holds (`beyond_G`); bounds end at -1.
+    """
 
     point_G: Floats
     half_G: Floats
@@ -54,13 +58,23 @@ class Interval:
 
     @property
     def low_G(self) -> Floats:
-        """Lower bounds (G,)."""
-        return self.point_G - self.half_G
+        """Lower bounds (G,), -1 at the least."""
+        return np.maximum(-1.0, self.point_G - self.half_G)
 
     @property
     def high_G(self) -> Floats:
         """Upper bounds (G,)."""
         return self.point_G + self.half_G
+
+    @property
+    def beyond_G(self) -> NDArray[np.bool_]:
+        """Where (G,) the forecast is of no loss that there can be: none, less than none, or no number."""
+        return ~(self.point_G > -1)
+
+    def at(self, place: int) -> Interval:
+        """One of the forecasts (1,), for what there can be: -1 at the least."""
+        point = np.maximum(-1.0, self.point_G[[place]])
+        return Interval(point, self.half_G[[place]], {part: sd[[place]] for part, sd in self.parts.items()})
 
 
 @dataclass(frozen=True, slots=True)

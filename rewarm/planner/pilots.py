@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +21,17 @@ from rewarm.evaluation.loss import load
 from rewarm.plan import Plan, from_values
 from rewarm.planner import Floats, Settings
 from rewarm.planner.design import Point
+from rewarm.planner.judging import student
 from rewarm.report.result import Result
 from rewarm.river.comparison import finished
 from rewarm.river.directory import RunDirectory
 from rewarm.river.legs import BASE
 from rewarm.river.run import run
 from rewarm.river.train import Hooks
-from rewarm.types import StreamState
+from rewarm.types import StreamState, UserError
 
+ENOUGH_DOCUMENTS = 30
+"""From so many on, a bootstrap over documents is taken as it is; below, as Student's t widens it."""
 FORGETS = 0.999
 """lambda of the annealing area, for each step (arXiv 2408.11029)."""
 
@@ -36,13 +39,14 @@ FORGETS = 0.999
 @dataclass(frozen=True, slots=True)
 class Pilot:
     """A finished pilot: changes of loss as shares of the base's, and their standard deviations by the choice of the
-    scored documents, by corpus."""
+    scored documents, by corpus; `scored` is how many documents those are."""
 
     point: Point
     changes: dict[str, float]
     documents: dict[str, float]
     seconds: float
     tokens: int
+    scored: dict[str, int] = field(default_factory=dict)
 
 
 def at_settings(plan: Plan, peak: float, share: float, tokens: float) -> dict[str, Any]:
@@ -70,9 +74,14 @@ def pilot_plan(plan: Plan, point: Point, work: Path) -> Plan:
     return from_values(values)
 
 
-def run_pilots(plan: Plan, points: Sequence[Point], work: Path, hooks: Hooks, of: str) -> list[Pilot]:
-    """The pilots at these points, run where they are not finished; `of` words their total for the progress."""
-    return [_run(plan, point, work, hooks, f"pilot {point.number}{of}") for point in points]
+def run_pilots(plan: Plan, points: Sequence[Point], work: Path, hooks: Hooks, of: str, before: int = 0) -> list[Pilot]:
+    """The pilots at these points, run where they are not finished; `of` words their total for the progress, `before`
+    is how many there were before these."""
+    words = [
+        "pilot with LoRA" if one.why == "adapter" else f"pilot {before + place}{of}"
+        for place, one in enumerate(points, 1)
+    ]
+    return [_run(plan, point, work, hooks, word) for point, word in zip(points, words, strict=True)]
 
 
 def _run(plan: Plan, point: Point, work: Path, hooks: Hooks, word: str) -> Pilot:
@@ -95,9 +104,22 @@ def _read(point: Point, result: Result, directory: RunDirectory) -> Pilot:
     for name in final.cells:
         before, after = (load(directory.evaluations / leg / f"{name}.npz") for leg in (BASE, final.name))
         one = paired_delta(before, after, resamples=400)
-        spread[name] = (one.high - one.low) / (2 * 1.96) / before.per_byte
+        spread[name] = (one.high - one.low) / (2 * 1.96) / before.per_byte * few(name, len(before.bytes_D))
     seconds, tokens = sum(cost.seconds for cost in result.costs), sum(cost.tokens for cost in result.costs)
-    return Pilot(point, changes, spread, seconds, tokens)
+    return Pilot(point, changes, spread, seconds, tokens, {name: cell.documents for name, cell in final.cells.items()})
+
+
+def few(name: str, documents: int) -> float:
+    """How much wider than its bootstrap an interval of so few documents is: sqrt(n / (n - 1)), since the bootstrap's
+    own variance is that of n drawn from n, times Student's t of n - 1 over 1.96. UserError for a single document."""
+    if documents < 2:
+        raise UserError(
+            f"'{name}' has 1 document in the half of its held-out text that pilots are scored on, which tells nothing "
+            "of what another would show: give more documents, or split its text into more"
+        )
+    if documents >= ENOUGH_DOCUMENTS:
+        return 1.0
+    return math.sqrt(documents / (documents - 1)) * student(documents - 1) / 1.96
 
 
 def diverged(pilot: Pilot) -> bool:

@@ -28,13 +28,16 @@ class Tried:
 @dataclass(frozen=True, slots=True)
 class Solved:
     """One of the settings, and what is forecast there for each corpus. `met` says whether every old corpus keeps below
-    the limit with its upper bound; if none did, this is the one that came nearest."""
+    the limit with its upper bound; if none did, this is the one that came nearest. `beyond` of the `tried` settings
+    were left out, because a law forecast no loss or less there."""
 
     peak: float
     share: float
     tokens: int
     met: bool
     forecasts: dict[str, Interval]
+    beyond: int = 0
+    tried: int = 0
 
 
 def tried(
@@ -50,20 +53,35 @@ def tried(
     return Tried(peak.ravel()[fits], share.ravel()[fits], tokens[fits])
 
 
-def solve(corpora: Sequence[Corpus], at: Tried, settings: Settings, max_forget: float, reaching: bool = True) -> Solved:
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What settings must keep to: the largest rise of loss on every old corpus, the smallest fall on every new one."""
+
+    max_forget: float
+    min_gain: float = 0.0
+
+
+def solve(corpora: Sequence[Corpus], at: Tried, settings: Settings, wanted: Wanted, reaching: bool = True) -> Solved:
     """The settings with the surest gain on new corpora among those whose forgetting is sure to keep below the limit.
 
     `settings` are those of `at` as laws see them. Surest: the mean over new corpora of the upper bounds of the change
-    is lowest. Without `reaching`, intervals leave out what lies beyond the longest pilot.
+    is lowest; among those at which every new corpus gains, and enough, where there are any. Settings at which a law
+    forecasts no loss or less are left out. Without `reaching`, intervals leave out what lies beyond the longest pilot.
     """
     forecasts = {one.name: one.forecast(settings, reaching) for one in corpora}
     worst_old = np.max([forecasts[one.name].high_G for one in corpora if one.role == "old"], axis=0)
-    gains = np.mean([forecasts[one.name].high_G for one in corpora if one.role == "new"], axis=0)
-    allowed = worst_old <= max_forget
+    beyond = np.any([one.beyond_G for one in forecasts.values()], axis=0)
+    if not beyond.all():
+        worst_old = np.where(beyond, np.inf, worst_old)
+    new = [forecasts[one.name] for one in corpora if one.role == "new"]
+    gains = np.mean([one.high_G for one in new], axis=0)
+    allowed = worst_old <= wanted.max_forget
     met = bool(allowed.any())
+    enough = allowed & np.all([(one.high_G < 0) & (one.point_G <= -wanted.min_gain) for one in new], axis=0)
+    allowed = enough if enough.any() else allowed
     best = int(np.where(allowed, gains, np.inf).argmin()) if met else int(worst_old.argmin())
-    here = {
-        name: Interval(one.point_G[[best]], one.half_G[[best]], {part: sd[[best]] for part, sd in one.parts.items()})
-        for name, one in forecasts.items()
-    }
-    return Solved(float(at.peak_G[best]), float(at.share_G[best]), int(at.tokens_G[best]), met, here)
+    here = {name: one.at(best) for name, one in forecasts.items()}
+    return Solved(
+        float(at.peak_G[best]), float(at.share_G[best]), int(at.tokens_G[best]), met, here,
+        int(beyond.sum()), len(beyond),
+    )  # fmt: skip

@@ -9,11 +9,11 @@ from typing import Any
 
 import yaml
 
-from rewarm.expected import Expected, Foretold
+from rewarm.expected import Expected, Foretold, Spoken
 from rewarm.plan import Plan, from_values
 from rewarm.planner.asked import Asked
 from rewarm.planner.judging import Corpus
-from rewarm.planner.pilots import at_settings
+from rewarm.planner.pilots import Pilot, at_settings
 from rewarm.planner.solving import Solved
 from rewarm.storage import replaced
 
@@ -23,22 +23,43 @@ _KEPT = (
 )  # fmt: skip
 
 
-def foretold(asked: Asked, corpora: Sequence[Corpus], solved: Solved, seconds: float | None) -> Foretold:
-    """What the plan is expected to do, for the run to be held against."""
+def foretold(asked: Asked, corpora: Sequence[Corpus], solved: Solved, pilots: Sequence[Pilot]) -> Foretold:
+    """What the plan is expected to do, for the run to be held against: from these pilots, in as many seconds as so many
+    tokens take at the pace of the longest."""
     changes = {}
     for one in corpora:
         found = solved.forecasts[one.name]
         low, point, high = (float(bound[0]) for bound in (found.low_G, found.point_G, found.high_G))
         changes[one.name] = Expected(point=point, low=low, high=high, law=one.best.name)
-    last = asked.plan.stages[-1].name
+    longest = max(pilots, key=lambda one: one.tokens)
+    values = _settled(asked.plan, solved)
+    spoken = Spoken(
+        learning_rate=values["stages"][0]["learning_rate"],
+        replay=values["stages"][0]["replay"]["share"],
+        tokens=sum(stage["tokens"] for stage in values["stages"]),
+        seq_len=asked.plan.seq_len,
+        batch_tokens=asked.plan.batch_tokens,
+    )
     return Foretold(
-        changes=changes, seconds=seconds, max_forget=asked.max_forget, pilots=str(asked.work), stage=last
-    )  # fmt: skip
+        changes=changes,
+        seconds=longest.seconds * spoken.tokens / longest.tokens if longest.seconds else None,
+        max_forget=asked.max_forget,
+        pilots=str(asked.work),
+        stage=asked.plan.stages[-1].name,
+        learned_from=len(pilots),
+        longest=longest.tokens,
+        speaks_of=spoken,
+    )
+
+
+def _settled(plan: Plan, solved: Solved) -> dict[str, Any]:
+    """The plan's values at the solved settings, rounded as they are written."""
+    return at_settings(plan, float(f"{solved.peak:.3g}"), round(solved.share, 4), solved.tokens)
 
 
 def chosen_plan(plan: Plan, solved: Solved, expected: Foretold) -> Plan:
     """The plan to run: at the solved settings, scored on the final part of the held-out documents."""
-    values = at_settings(plan, float(f"{solved.peak:.3g}"), round(solved.share, 4), solved.tokens)
+    values = _settled(plan, solved)
     values["watch"] = [{**watch, "part": "final"} for watch in values["watch"]]
     values["forecast"] = expected.model_dump(mode="json")
     return from_values(values)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
 from rewarm.report.part import Part
 
 
@@ -26,7 +28,8 @@ class ForecastOf(Part):
 
 class Forecasted(Part):
     """What a whole plan was expected to do. `seconds` are those of training, as forecast and as it took; `pilots` says
-    where the runs lie that it was learned from."""
+    where the runs lie that it was learned from. `changed` words what the plan has otherwise than what the forecast
+    speaks of."""
 
     corpora: list[ForecastOf]
     confidence: float
@@ -34,3 +37,4 @@ class Forecasted(Part):
     seconds: float | None = None
     outcome_seconds: float | None = None
     pilots: str = ""
+    changed: list[str] = Field(default_factory=list)

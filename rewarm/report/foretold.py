@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from rewarm.expected import changed
 from rewarm.quantities import clock
 from rewarm.report.forecast_parts import Forecasted, ForecastOf
 from rewarm.report.result import Result
@@ -54,6 +55,7 @@ def held_against(result: Result) -> Result:
         seconds=expected["seconds"],
         outcome_seconds=sum(cost.seconds for cost in result.costs if cost.run == "") if result.complete else None,
         pilots=expected["pilots"],
+        changed=changed(result.plan),
     )
     return result.model_copy(update={"forecast": told})
 
@@ -74,6 +76,8 @@ def sentences(told: Forecasted) -> list[str]:
         said.append(f"Old text was to lose no more than {limit}: {'not kept for ' + listed(over) if over else 'kept'}.")
     if told.seconds is not None and told.outcome_seconds is not None:
         said.append(f"Training was to take {clock(told.seconds)} and took {clock(told.outcome_seconds)}.")
+    if told.changed:
+        said.append(f"The plan was changed since; the forecast does not speak of this run: {'; '.join(told.changed)}.")
     return said
 
 

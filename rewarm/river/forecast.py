@@ -23,6 +23,7 @@ from rewarm.river.directory import BEGUN, RunDirectory
 from rewarm.river.facts import tokens_asked
 from rewarm.river.inputs import check_files, prepared_stores, probes_begun_with
 from rewarm.river.legs import LegPlan, held_tokens, last_rates, legs, past
+from rewarm.river.loss_forecast import LossForecast, loss_forecast
 from rewarm.river.pinning import as_begun
 from rewarm.river.probe_sets import Sets, kept_sets, load_sets
 from rewarm.river.replaying import SELF_CORPUS
@@ -60,7 +61,8 @@ class LegForecast:
 @dataclass(frozen=True, slots=True)
 class Forecast:
     """What a plan would do and cost. `seconds` by kind of work is empty when it was not asked for; `how` says where it
-    comes from. `examples` show what is learned of conversations."""
+    comes from. `examples` show what is learned of conversations. `losses` is the forecast of losses that the plan
+    carries, where `rewarm plan` wrote it."""
 
     corpora: list[CorpusForecast]
     legs: list[LegForecast]
@@ -70,6 +72,7 @@ class Forecast:
     how: str
     warnings: list[str]
     examples: list[Example]
+    losses: LossForecast | None = None
 
     def described(self) -> dict[str, Any]:
         """The forecast as plain values."""
@@ -136,6 +139,7 @@ def forecast(plan: Plan, timed: bool = False, added: bool = False) -> Forecast:
         how=pace.how if pace is not None else "",
         warnings=_every_warning(plan, corpora, tokenizer, planned, passes),
         examples=shown,
+        losses=None if added else loss_forecast(plan),
     )
 
 

@@ -66,7 +66,10 @@ def status(root: Path) -> Status:
     run = RunDirectory(root)
     plan = run.resolved()
     running = is_held(root / ".lock")
-    steps: dict[str, dict[str, int]] = (run.recorded("started") or {"steps": {}})["steps"]
+    started = run.recorded("started") or {"steps": {}}
+    if "pilots" in started:
+        raise UserError(_holds_pilots(root, started["pilots"]))
+    steps: dict[str, dict[str, int]] = started["steps"]
     runs = [("", plan, run)]
     for word in plan.controls:
         control = run.control(word)
@@ -84,6 +87,17 @@ def status(root: Path) -> Status:
     lefts = [leg.seconds_left for leg in legs if leg.seconds_left is not None]
     left = sum(lefts) if lefts else None
     return Status(state, sentence, left, _scores(run.evaluations / "base"), legs)
+
+
+def _holds_pilots(root: Path, planned: int) -> str:
+    """What to look at where a folder is that of a planning, which is no run."""
+    begun = len(list((root / "pilots").glob("*/plan.resolved.json")))
+    whole = f"what was found is in '{root / 'planning.json'}'"
+    goes_on = whole if (root / "planning.json").is_file() else "the same rewarm plan goes on"
+    return (
+        f"'{root}' holds pilots of rewarm plan, and is no run itself: {begun} begun of {planned}, and {goes_on}. "
+        f"Each is a run of its own: rewarm status {root / 'pilots'}/NAME"
+    )
 
 
 def is_held(lock: Path) -> bool:

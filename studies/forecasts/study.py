@@ -142,7 +142,7 @@ def _to_run(found: Planned) -> Plan:
     if found.plan is not None:
         return found.plan
     assert found.solved is not None  # no corpus of this study is too small, and no pilot diverges
-    expected = foretold(found.asked, found.corpora, found.solved, None)
+    expected = foretold(found.asked, found.corpora, found.solved, found.pilots)
     return chosen_plan(found.asked.plan, found.solved, expected)
 
 

@@ -14,7 +14,7 @@ import pytest
 from rewarm.plan import Plan, load
 from rewarm.planner import job, pilots
 from rewarm.planner.asked import Asked, Limits, asked
-from rewarm.planner.design import Point
+from rewarm.planner.design import PEAK_STEP, Point
 from rewarm.planner.pilots import Pilot, Scales, pilot_plan, run_pilots
 from rewarm.river.directory import RunDirectory
 from rewarm.river.inputs import make_inputs
@@ -117,7 +117,10 @@ def test_pilots_share_prepared_tokens_resume_and_leave_the_final_part_alone(
     with pytest.raises(Stopped):
         run_pilots(made.plan, points, made.work, Hooks(stop=stop), " of 2")
     assert runs == [points[0].name, points[1].name]
-    found = run_pilots(made.plan, points, made.work, Hooks(), " of 2")
+    told: list[str] = []
+    hooks = Hooks(lambda label, *rest: told.append(label.split(":")[0]))
+    found = run_pilots(made.plan, points, made.work, hooks, " of 9", before=3)
+    assert dict.fromkeys(told) == {"pilot 5 of 9": None}, "counted, whatever their numbers; the first was finished"
     assert runs == [points[0].name, points[1].name, points[1].name], "the finished one is not run again"
     assert {name: read[name] & kept[name] for name in kept} == {name: set() for name in kept}
     own = make_inputs(pilot_plan(made.plan, points[0], made.work), RunDirectory.of(final)).watch_documents
@@ -220,9 +223,33 @@ def test_a_small_corpus_is_refused_before_any_pilot(ask: Ask, monkeypatch: pytes
 
 def test_pilots_without_a_finite_loss_are_told_and_left_out(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
     def some(point: Point) -> dict[str, float]:
-        return {"old": float("inf"), "new": float("inf")} if point.number == 7 else learns(point)
+        return {"old": float("inf"), "new": float("inf")} if point.number == lost else learns(point)
 
+    lost = 11  # at the highest peak, with the least replay
     pretend(monkeypatch, some)
     found = job.plan_update(ask(max_forget=0.03))
     assert found.left_out == [f"{one}: its loss is no number" for one in found.left_out[0].split(":")[:1]]
     assert len(found.pilots) == found.asked.design.pilots - 1
+    assert any(one.startswith("left out: 11-grid-") for one in found.notes)
+    assert found.solved is not None
+    assert found.solved.peak <= 3e-3 / PEAK_STEP * 1.001, "a peak at which a pilot diverged is not chosen"
+
+
+def test_where_the_lowest_peak_diverges_no_peak_is_sure(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    nothing = {"old": float("nan"), "new": float("nan")}
+    pretend(monkeypatch, lambda point: nothing if point.number == 6 else learns(point))
+    found = job.plan_update(ask(max_forget=0.03))
+    assert found.refusal is not None
+    assert found.refusal.kind == "diverged"
+    assert "at no peak did all pilots end with a finite loss (06-grid-0.0003-0.1-" in found.refusal.text
+
+
+def test_old_text_that_pilots_would_read_too_often_is_refused_before_any(
+    ask: Ask, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: Any, write_jsonl: Any
+) -> None:
+    asked_for = pretend(monkeypatch, learns)
+    made = ask(pilot_tokens=45_000)
+    write_jsonl(tmp_path / "old.jsonl", [words(number, 12) for number in range(16)])
+    with pytest.raises(UserError, match=r"% of them replayed, would go through 'old' [0-9.]+ times, more than max_epo"):
+        job.plan_update(made)
+    assert asked_for == []

@@ -11,8 +11,8 @@ import pytest
 from rewarm.methods import known
 from rewarm.planner import Floats, Law, Settings
 from rewarm.planner.fitting import fit, least_squares
-from rewarm.planner.job import _notes
 from rewarm.planner.judging import judge, student
+from rewarm.planner.saying import laws
 
 LAWS = {name: law() for name, law in known("planner").items()}
 ROLES: tuple[Literal["old", "new"], ...] = ("old", "new")
@@ -98,7 +98,7 @@ def test_the_law_that_pilots_follow_is_believed_and_its_interval_covers_the_trut
     assert found.half_G == pytest.approx(student(len(noisy) - 5) * np.sqrt(variance))
     near = corpus.forecast(target, reaching=False)
     assert (near.half_G < found.half_G).all()
-    assert _notes([corpus])[0].startswith("law: the law d-cpt, ")
+    assert laws([corpus])[0].startswith("law: the law d-cpt, ")
 
 
 def test_a_baseline_that_is_nearer_is_believed_and_said_to_be(seen: Settings, usual: Usual) -> None:
@@ -107,7 +107,7 @@ def test_a_baseline_that_is_nearer_is_believed_and_said_to_be(seen: Settings, us
     straight = 0.1 * law.change("old", np.array([0.2, 0.4, -0.5, -0.6]), seen)
     corpus = judge("books", "old", seen, straight, documents=0.0)
     assert corpus.best.name == "log-linear"
-    assert "no published law came nearer than the baseline (the best of them, " in _notes([corpus])[0]
+    assert "no published law came nearer than the baseline (the best of them, " in laws([corpus])[0]
 
 
 def test_students_t() -> None:

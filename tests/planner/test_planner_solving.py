@@ -16,7 +16,7 @@ from rewarm.planner.ending import ending
 from rewarm.planner.fitting import Fitted
 from rewarm.planner.judging import Corpus, Judged
 from rewarm.planner.power import Power
-from rewarm.planner.solving import Tried, solve, tried
+from rewarm.planner.solving import Tried, Wanted, solve, tried
 from rewarm.types import UserError
 
 
@@ -70,31 +70,64 @@ def test_the_known_best_settings_are_found() -> None:
     """Gain rises with peak and tokens and does not know the share; forgetting is (-0.05 - 0.05 ln(r + 0.01)) peak,
     which is below 0 from a share of about 0.36 on. So the highest peak, all tokens, and a share above that."""
     grid = tried((0.1, 1.0), (0.02, 0.4), 1000, lambda share: 1e9)
-    found = solve([known("books", "old", OLD), known("law", "new", NEW)], grid, at(grid), max_forget=0.0)
+    found = solve([known("books", "old", OLD), known("law", "new", NEW)], grid, at(grid), Wanted(0.0))
     assert found.met
     assert (found.peak, found.tokens) == (1.0, 1000)
     assert found.share > 0.357
     assert float(found.forecasts["law"].point_G[0]) == pytest.approx(-0.1)
     # A limit that leaves room takes the share out of it: at 0.02 the highest peak forgets 12.5 %.
-    loose = solve([known("books", "old", OLD), known("law", "new", NEW)], grid, at(grid), max_forget=0.5)
+    loose = solve([known("books", "old", OLD), known("law", "new", NEW)], grid, at(grid), Wanted(0.5))
     assert (loose.peak, loose.met) == (1.0, True)
 
 
 def test_the_upper_bound_decides_and_not_the_point() -> None:
     grid = tried((0.1, 1.0), (0.02, 0.4), 1000, lambda share: 1e9)
     # By its point the highest peak would do: it forgets 5 %, which is the limit.
-    sure = solve([known("books", "old", [0.05, 0.0, 0.0, 1.0]), known("law", "new", NEW)], grid, at(grid), 0.0501)
+    sure = solve(
+        [known("books", "old", [0.05, 0.0, 0.0, 1.0]), known("law", "new", NEW)], grid, at(grid), Wanted(0.0501)
+    )
     assert sure.peak == 1.0
     noisy = known("books", "old", [0.05, 0.0, 0.0, 1.0], noise=0.002)
-    careful = solve([noisy, known("law", "new", NEW)], grid, at(grid), 0.0501)
+    careful = solve([noisy, known("law", "new", NEW)], grid, at(grid), Wanted(0.0501))
     assert careful.met
     assert careful.peak < sure.peak
     assert float(careful.forecasts["books"].high_G[0]) <= 0.0501
 
 
+def test_every_new_corpus_gains_enough_where_any_settings_allow_it() -> None:
+    """law learns with the peak, news unlearns with it: their mean is best at the highest peak, where news gains 5 %."""
+    grid = tried((0.1, 1.0), (0.02, 0.4), 1000, lambda share: 1e9)
+    corpora = [
+        known("books", "old", [0.0, 0.0, 0.0, 1.0]),
+        known("law", "new", [-0.4, 0.0, 0.5, 1.0]),
+        known("news", "new", [-0.05, 0.0, 0.5, -0.5]),
+    ]
+    free = solve(corpora, grid, at(grid), Wanted(0.01))
+    assert (free.peak, float(free.forecasts["news"].point_G[0])) == (1.0, pytest.approx(-0.05))
+    both = solve(corpora, grid, at(grid), Wanted(0.01, min_gain=0.08))
+    assert both.peak < 1.0
+    assert all(float(both.forecasts[name].point_G[0]) <= -0.08 for name in ("law", "news"))
+    none = solve(corpora, grid, at(grid), Wanted(0.01, min_gain=0.9))
+    assert (none.met, none.peak) == (True, 1.0), "otherwise the best is told, and what it lacks"
+
+
+def test_no_forecast_is_of_a_loss_that_cannot_be() -> None:
+    """-1.6 peak tokens^0.5 falls below -1 at most settings with high peaks and many tokens."""
+    grid = tried((0.1, 1.0), (0.02, 0.4), 1000, lambda share: 1e9)
+    corpora = [known("books", "old", [0.0, 0.0, 0.0, 1.0]), known("law", "new", [-1.6, 0.0, 0.5, 1.0], noise=0.1)]
+    found = solve(corpora, grid, at(grid), Wanted(0.01))
+    here = found.forecasts["law"]
+    assert -1 < float(here.point_G[0]) < -0.8
+    assert float(here.low_G[0]) == -1.0, "the bound ends where nothing is left"
+    assert found.tried == len(grid.peak_G)
+    assert found.beyond == int((1.6 * grid.peak_G * (grid.tokens_G / 1000) ** 0.5 >= 1).sum()) > 0
+    nowhere = solve([corpora[0], known("law", "new", [-50.0, 0.0, 0.0, 0.0])], grid, at(grid), Wanted(0.01))
+    assert float(nowhere.forecasts["law"].point_G[0]) == -1.0
+
+
 def test_where_nothing_holds_the_nearest_is_told() -> None:
     grid = tried((0.1, 1.0), (0.02, 0.4), 1000, lambda share: 1e9)
-    found = solve([known("books", "old", [0.5, 0.0, 0.0, 1.0]), known("law", "new", NEW)], grid, at(grid), 0.01)
+    found = solve([known("books", "old", [0.5, 0.0, 0.0, 1.0]), known("law", "new", NEW)], grid, at(grid), Wanted(0.01))
     assert not found.met
     assert found.peak == 0.1, "forgetting rises with the peak alone"
 

@@ -47,6 +47,20 @@ def test_page_markdown_and_json_show_it(foretold: Result) -> None:
     assert again.forecast == foretold.forecast
 
 
+def test_a_plan_that_was_changed_is_told(foretold: Result) -> None:
+    assert foretold.forecast is not None
+    assert foretold.forecast.changed == []
+    spoken = {"learning_rate": 1e-3, "replay": 0.05, "tokens": 20_000_000, "seq_len": 8, "batch_tokens": 16}
+    stage = {"learning_rate": 1e-3, "replay": {"share": 0.05}, "tokens": 8_000_000}
+    stages = [{**one, **stage} for one in foretold.plan["stages"]]
+    told_of = {**foretold.plan["forecast"], "speaks_of": spoken}
+    plan = {**foretold.plan, "seq_len": 8, "batch_tokens": 16, "stages": stages, "forecast": told_of}
+    told = held_against(foretold.model_copy(update={"plan": plan})).forecast
+    assert told is not None
+    assert told.changed == ["tokens is 16000000 and was 20000000"]
+    assert sentences(told)[-1].startswith("The plan was changed since; the forecast does not speak of this run: tokens")
+
+
 def test_a_stage_added_later_is_not_what_was_forecast(foretold: Result) -> None:
     expected = {**foretold.plan["forecast"], "stage": foretold.rows[1].stage}
     held = held_against(foretold.model_copy(update={"plan": {**foretold.plan, "forecast": expected}}))
