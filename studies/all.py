@@ -138,7 +138,8 @@ STUDIES = (
     ),
     Study(
         "phrasings", "Does a fact that is told in several ways come out better?",
-        ("phrasings/study.py OUTPUT",), ("phrasings/study.py OUTPUT --tokens 20k --people 20 --seeds 2",), "",
+        ("phrasings/study.py OUTPUT",), ("phrasings/study.py OUTPUT --tokens 20k --people 20 --seeds 2",),
+        "phrasings/results.json",
     ),
     Study(
         "forecasts", "Are outcomes within the error that a forecast states?",

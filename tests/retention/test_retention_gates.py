@@ -129,7 +129,7 @@ def test_two_estimates_by_dropout_agree(make_tiny: Make, make_scene: Make) -> No
     """The research's miniature had 0.989 between two estimates; random importances would have about 0."""
     model = sharp(make_tiny("llama"))
     scenes: list[Scene] = [make_scene(model, seed=seed) for seed in (1, 2)]
-    first, second = (dropout_importance(scene, find_units(model), "new", 48, 0.1) for scene in scenes)
+    first, second = (dropout_importance(scene, find_units(model), "new", 128, 0.1) for scene in scenes)
     assert not torch.equal(first["neurons.0"], second["neurons.0"])
     for kind in ("neurons", "outputs"):
         pairs = [(first[f"{kind}.{layer}"], second[f"{kind}.{layer}"]) for layer in (0, 1)]
