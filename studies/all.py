@@ -143,7 +143,7 @@ STUDIES = (
     ),
     Study(
         "forecasts", "Are outcomes within the error that a forecast states?",
-        ("forecasts/study.py DATA OUTPUT --first-seed 201",), ("forecasts/study.py DATA OUTPUT --small",),
+        ("forecasts/study.py DATA OUTPUT --first-seed 301",), ("forecasts/study.py DATA OUTPUT --small",),
         "forecasts/results.json",
     ),
     Study(
