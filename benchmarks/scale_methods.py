@@ -27,6 +27,7 @@ RETENTION: dict[str, dict[str, Any]] = {
     "ewc": {"rows": 4},
     "freeze": {},
     "l2-sp": {},
+    "moments": {},
     "lr-adjust": {},
     "recadam": {},
     "reptile": {"every": 5, "epsilon": 0.5},

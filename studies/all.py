@@ -66,7 +66,7 @@ STUDIES = (
     Study(
         "retention", "Which retention methods beat a lower learning rate?",
         ("retention/study.py DATA OUTPUT --base BASE", "retention/summary.py OUTPUT/comparison.json"),
-        ("retention/study.py DATA OUTPUT --base BASE --tokens 8k --seeds 2 --only ewc",
+        ("retention/study.py DATA OUTPUT --base BASE --tokens 8k --seeds 2 --only ewc --jobs 1",
          "retention/summary.py OUTPUT/comparison.json OUTPUT"),
         "retention/results.json",
     ),
@@ -79,7 +79,7 @@ STUDIES = (
     Study(
         "facts", "Do facts that did not change survive an update?",
         ("facts/study.py DATA OUTPUT --base BASE", "facts/summary.py OUTPUT"),
-        ("facts/study.py DATA OUTPUT --base BASE --tokens 8k --seeds 1", "facts/summary.py OUTPUT OUTPUT"),
+        ("facts/study.py DATA OUTPUT --base BASE --tokens 8k --seeds 1 --every 8", "facts/summary.py OUTPUT OUTPUT"),
         "facts/results.json",
     ),
     Study(

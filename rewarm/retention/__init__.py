@@ -51,6 +51,7 @@ class Scene:
     replayed: frozenset[int] = frozenset()
     before: Mapping[str, Tensor] = field(default_factory=dict)
     tell: Callable[[str, float, float | None, str], None] = lambda label, done, total, unit: None
+    rows_per_step: int = 1
 
 
 class Together(Protocol):
@@ -71,9 +72,9 @@ class Together(Protocol):
 class Keeper:
     """What a method does while a leg trains. A hook does nothing unless a method overrides it.
 
-    In the order of a step: `term` and then `loss` once per micro-batch, `gradients` once all are there and before they
-    are clipped, `before_update`, the optimizer's update at `pace` times the schedule's rate, `update`. `finish` comes
-    once, after the last step, and may replace the weights.
+    Before the first step: `moments`. In the order of a step: `term` and then `loss` once per micro-batch, `gradients`
+    once all are there and before they are clipped, `before_update`, the optimizer's update at `pace` times the
+    schedule's rate, `update`. `finish` comes once, after the last step, and may replace the weights.
 
     Of several methods each hook is called in the plan's order, but those of a later `turn` come after all others: what
     takes in the weights after an update must see what the others made of it.
@@ -96,6 +97,10 @@ class Keeper:
     def pace(self, step: int) -> float:
         """What Adam's own part of the update is scaled by; weight decay is not."""
         return 1.0
+
+    def moments(self) -> Tensors:
+        """The second moments of Adam that the leg begins with, by parameter; asked once, and not of a resumed leg."""
+        return {}
 
     def term(self, batch: Batch) -> HeadTerm | None:
         """A term of a micro-batch's loss that looks at the logits the cross-entropy is made of: no further pass."""

@@ -116,6 +116,7 @@ def _scene(place: Place, model: PreTrainedModel, method: str, tell: Tell) -> Sce
         seed=seed_of(plan.seed, leg.name, method),
         precision=choose_precision(plan.precision),
         steps=leg.steps,
+        rows_per_step=plan.batch_tokens // plan.seq_len,
         replayed=frozenset(number for number, name in enumerate(leg.shares) if name in leg.replayed),
         before=load_file(left) if left is not None else {},
         tell=tell,

@@ -26,6 +26,10 @@ class Keepers:
                 keeper.join(together)
         return self
 
+    def moments(self) -> dict[str, Tensor]:
+        """The second moments that the optimizer begins with, by parameter."""
+        return {name: value for keeper in self.held.values() for name, value in keeper.moments().items()}
+
     def pace(self, step: int) -> float:
         """What Adam's part of the update is scaled by."""
         return prod(keeper.pace(step) for keeper in self.held.values())

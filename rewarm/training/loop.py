@@ -83,7 +83,7 @@ def train(
     newest = spread.newest(leg.folder, leg.key, outcome.notes)
     torch.manual_seed(leg.seed)
     guard = Guard(leg.name, model.device, leg.skips, leg.rows.documents)
-    step, pending = spread.restore(newest, optimizer, keepers, guard) if newest is not None else (0, [])
+    step, pending = spread.restore(newest, optimizer, keepers, guard) if newest else _begun(optimizer, keepers)
     journal = spread.journal(leg.folder / "journal.jsonl", step)
     objective, meter = _objective(model, leg, step, outcome.notes, spread), Meter(leg, journal, tell, pending)
     saver = spread.saver(leg.folder, leg.key, leg.save_total_limit, journal, outcome.notes)
@@ -118,6 +118,12 @@ def train(
         meter.clock()
     outcome.steps, outcome.seconds, outcome.skipped = step, meter.seconds, guard.skipped()
     return outcome
+
+
+def _begun(optimizer: Optimizer, keepers: Keepers) -> tuple[int, list[float]]:
+    """The step of a leg that begins, and the losses not yet logged."""
+    optimizer.begin(keepers.moments())
+    return 0, []
 
 
 def _objective(model: PreTrainedModel, leg: Leg, step: int, notes: list[str], spread: Replicas) -> Loss:

@@ -5,6 +5,7 @@ Loshchilov & Hutter, arXiv 1711.05101: theta <- theta - rate * (decay * theta + 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -111,6 +112,25 @@ class Optimizer:
                 "exp_avg": (first if policy == "keep" else torch.zeros_like(first)).to(parameter.device).clone(),
                 "exp_avg_sq": state[f"exp_avg_sq.{name}"].to(parameter.device).clone(),
             }
+
+    def begin(self, second: Mapping[str, Tensor]) -> None:
+        """Second moments that are known before the first update, by parameter; first moments stay what they are.
+
+        Steps count from where moments are hardly corrected any more for having begun at zero: these have not.
+        """
+        for name, value in second.items():
+            parameter = self.named[name]
+            held = self.adamw.state.get(parameter, {})
+            self.adamw.state[parameter] = {
+                "step": torch.full((), self._settled(), device=parameter.device),
+                "exp_avg": held.get("exp_avg", torch.zeros_like(parameter)),
+                "exp_avg_sq": value.to(parameter.device).clone(),
+            }
+
+    def _settled(self) -> float:
+        """After so many updates 0.1 % of a second moment is still what it began with."""
+        beta = self.options.betas[1]
+        return 1.0 if beta == 0 else float(math.ceil(math.log(1e-3) / math.log(beta)))
 
 
 class RateProbe:

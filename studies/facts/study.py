@@ -49,10 +49,10 @@ def books(data: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def prepared(data: Path, output: Path) -> Path:
+def prepared(data: Path, output: Path, every: int) -> Path:
     """Almanacs, diffs and probes, in OUTPUT/text."""
     text = output / "text"
-    almanacs = almanac.write(data, text)
+    almanacs = almanac.write(data, text, every)
     for old, new in almanac.periods():
         pair = editions(str(almanacs[old]), str(almanacs[new]))
         folder = OutputFolder(text / f"diff-{new}")
@@ -136,10 +136,11 @@ def main() -> None:
         help="New ones of each update, some ten passes; replay comes on top: all arms read the new text equally often.",
     )  # fmt: skip
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--every", type=int, default=1, help="One country of so many.")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--only", nargs="*", default=[])
     given = parser.parse_args()
-    text = prepared(given.data, given.output)
+    text = prepared(given.data, given.output, given.every)
     run(base_plan(given.data, given.output, text, given.base, given.tokens), command="studies/facts/study.py")
     names = [name for name in ARMS if not given.only or name in given.only]
     seeds = range(1, given.seeds + 1)

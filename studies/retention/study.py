@@ -26,6 +26,7 @@ OLD = {"type": "jsonl", "holdout": 0.05, "holdout_by": "group"}
 RETENTION: tuple[Any, ...] = (
     "l2-sp",
     {"type": "ewc", "rows": 64},
+    "moments",
     "recadam",
     {"type": "distillation", "on": "new"},
     {"type": "das", "rows": 64},
@@ -41,7 +42,7 @@ FACTORS = (0.0625, 0.125, 0.25, 0.5, 1.0, 2.0)
 REPLAYS = tuple({"from": "books", "share": share} for share in (0.05, 0.25))
 
 
-def plan(data: Path, output: Path, base: Path, tokens: str) -> Plan:
+def plan(data: Path, output: Path, base: Path, tokens: str, beta2: float) -> Plan:
     """Statutes, then a biology textbook, after the books. Plain training forgets much at this learning rate."""
     stage = {"tokens": tokens, "learning_rate": 1e-3, "schedule": {"type": "rewarm", "warmup": 0.05}}
     return from_values(
@@ -52,6 +53,7 @@ def plan(data: Path, output: Path, base: Path, tokens: str) -> Plan:
             "old_corpus": "books",
             "seq_len": 256,
             "batch_tokens": 2048,
+            "adam_betas": [0.9, beta2],
             "eval_tokens": 25_000,
             "precision": "bf16",
             "compile": False,
@@ -88,11 +90,12 @@ def main() -> None:
     parser.add_argument("--base", type=Path, required=True)
     parser.add_argument("--tokens", default="120k")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--beta2", type=float, default=0.95, help="How long Adam remembers squares.")
     parser.add_argument("--jobs", type=int, default=2, help="Runs at a time.")
     parser.add_argument("--only", default="", help="Parts of names of arms, comma-separated; the sweep always runs.")
     options = parser.parse_args()
     tune()
-    plain = plan(options.data, options.output, options.base, options.tokens)
+    plain = plan(options.data, options.output, options.base, options.tokens, options.beta2)
     only = [word for word in options.only.split(",") if word]
 
     def tell(label: str, done: float, total: float | None, unit: str) -> None:

@@ -32,6 +32,7 @@ STEPS, STOP, CLOSE = 9, 4, 1e-5
 ELSEWHERE = {"l2-sp", "ewc", "recadam", "ema", "freeze", "lr-adjust", "lora"}  # test_scale_loop.py; no hooks
 Together = Callable[..., list[Any]]
 RETENTION: dict[str, dict[str, Any]] = {
+    "moments": {"batches": 3},
     "reptile": {"every": 3, "epsilon": 0.5},
     "a-gem": {"rows": 5, "memory": 16},
     "a-gem, every 3": {"rows": 3, "memory": 16, "every": 3},
