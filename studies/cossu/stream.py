@@ -123,7 +123,9 @@ def books(data: Path) -> dict[str, list[dict[str, str]]]:
         for title in titles[author]:
             found = by_book[author, title]
             for number, row in enumerate(found):
-                split = "test" if title == last else "dev" if number >= 0.9 * len(found) else "train"
+                split = (
+                    "test" if title == last else "dev" if number >= min(0.9 * len(found), len(found) - 1) else "train"
+                )
                 who += [piece | {"label": author, "split": split} for piece in _short(row, 6)]
     return {"books-held": plain, "fc-books": which, "fc-authors": who}
 

@@ -23,6 +23,7 @@ import random
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -147,7 +148,7 @@ def write_texts(place: Place, tokens: int) -> None:
     for name in ("task", "heldout"):
         _write(place.text(name), [("domain", next(domain)) for _ in range(TASK_DOCUMENTS)])
     held_books = documents(place.data, "books", held_out=True)
-    _write(place.text("books"), [("books", next(held_books)) for _ in range(100)])
+    _write(place.text("books"), [("books", text) for text in islice(held_books, 100)])
     noise = (shuffled(text, number) for number, text in enumerate(documents(place.data, "domain")))
     sources: dict[str, Iterator[str]] = {
         "domain": domain, "statutes": documents(place.data, "statutes"), "books": documents(place.data, "books"),
