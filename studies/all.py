@@ -99,7 +99,7 @@ STUDIES = (
     Study(
         "selection", "Is selection worth more than chance at equal tokens?",
         ("selection/study.py DATA OUTPUT --base BASE --tokens 0.9M", "selection/summary.py OUTPUT"),
-        ("selection/study.py DATA OUTPUT --base BASE --tokens 60k --seeds 1", "selection/summary.py OUTPUT OUTPUT"),
+        ("selection/study.py DATA OUTPUT --base BASE --tokens 100k --seeds 1", "selection/summary.py OUTPUT OUTPUT"),
         "selection/results.json",
     ),
     Study(
@@ -124,7 +124,7 @@ STUDIES = (
     Study(
         "vocabulary", "What do new tokens do to the old language?",
         ("vocabulary/study.py DATA OUTPUT --base BASE",),
-        ("vocabulary/study.py DATA OUTPUT --base BASE --count 60 --tokens 8k --seeds 2",),
+        ("vocabulary/study.py DATA OUTPUT --base BASE --count 60 --tokens 8k --seeds 2 --measured 10",),
         "vocabulary/results.json",
     ),
     Study(

@@ -42,8 +42,6 @@ NEW = {
 }
 NONE = "no new tokens"
 TRAINED = (NONE, "mean", "multivariate", "subword-mean")
-MEASURED = 60
-"""Documents of each language on which losses are measured."""
 LEARNED = 300
 """Documents that tokens are learned from."""
 
@@ -64,19 +62,19 @@ def per_byte(folder: Path, of: list[str]) -> float:
 
 def rows(given: argparse.Namespace, seed: int) -> Iterator[tuple[str, dict[str, Any]]]:
     """For each language: the losses on the old and the new one, by the way of making rows."""
-    english = texts(given.data / OLD, seed)[:MEASURED]
+    english = texts(given.data / OLD, seed)[: given.measured]
     for language, file in NEW.items():
         kept = given.output / f"rows-{language}-{seed}.json"
         found = read_json(kept)
         if found is None:
             of = texts(given.data / file, seed)
             source = given.output / f"{language}-{seed}.jsonl"
-            lines = (json.dumps({"text": text}) + "\n" for text in islice(of, MEASURED, MEASURED + LEARNED))
+            lines = (json.dumps({"text": text}) + "\n" for text in islice(of, given.measured, given.measured + LEARNED))
             source.write_text("".join(lines), encoding="utf-8")
-            found = {NONE: {"old": per_byte(given.base, english), "new": per_byte(given.base, of[:MEASURED])}}
+            found = {NONE: {"old": per_byte(given.base, english), "new": per_byte(given.base, of[: given.measured])}}
             for way in INITS:
                 grown = extended(given, source, way, language, seed)
-                found[way] = {"old": per_byte(grown, english), "new": per_byte(grown, of[:MEASURED])}
+                found[way] = {"old": per_byte(grown, english), "new": per_byte(grown, of[: given.measured])}
                 extension = json.loads((grown / "extension.json").read_text(encoding="utf-8"))
                 found[way]["bytes per token"] = extension["bytes_per_token"]
             write_json(kept, found)
@@ -133,6 +131,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=300)
     parser.add_argument("--tokens", default="200k")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--measured", type=int, default=60, help="Documents of each language that are scored.")
     given = parser.parse_args()
     given.output.mkdir(parents=True, exist_ok=True)
     before: dict[str, dict[str, list[dict[str, Any]]]] = {language: {} for language in NEW}
