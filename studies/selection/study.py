@@ -20,7 +20,7 @@ import argparse
 import json
 import os
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -175,10 +175,10 @@ def _write(file: Path, rows: list[tuple[str, str]]) -> None:
     partial.replace(file)
 
 
-def runs(seeds: int) -> list[Run]:
+def runs(seeds: int, shares: Sequence[float] = SHARES) -> list[Run]:
     """Every run of the study, those first that are wanted most."""
-    trained = [Run(arm, share, seed) for seed in range(seeds) for share in SHARES[::-1] for arm in ARMS]
-    looked_at = [Run(arm, share, 0, trains=False) for share in SHARES for arm in CHOSEN_ONLY]
+    trained = [Run(arm, share, seed) for seed in range(seeds) for share in shares[::-1] for arm in ARMS]
+    looked_at = [Run(arm, share, 0, trains=False) for share in shares for arm in CHOSEN_ONLY]
     return [*(Run(FULL, 1.0, seed) for seed in range(seeds)), *trained, *looked_at]
 
 
@@ -285,6 +285,7 @@ def main() -> None:
     parser.add_argument("--base", type=Path, required=True)
     parser.add_argument("--tokens", default="2.9M", help="Tokens of the pool, nearly.")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--shares", type=float, nargs="*", default=SHARES, help="Of the pool's tokens.")
     parser.add_argument("--jobs", type=int, default=2, help="Runs at a time.")
     options = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // options.jobs)))
@@ -292,7 +293,7 @@ def main() -> None:
 
     place = Place(options.data.resolve(), options.output.resolve(), options.base.resolve())
     write_texts(place, parse_count(options.tokens))
-    waiting = [run for run in runs(options.seeds) if not place.result(run).is_file()]
+    waiting = [run for run in runs(options.seeds, options.shares) if not place.result(run).is_file()]
     with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as pool:
         under_way = []
         for run in waiting:
