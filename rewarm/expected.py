@@ -4,7 +4,7 @@ against the outcome."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, model_validator
 
@@ -44,6 +44,8 @@ class Foretold(Options):
     training; `pilots` says where the runs lie that it was learned from, `learned_from` how many there are, and
     `longest` how many tokens the longest of them has. `stage` is the last stage it speaks of: one that is added later
     changes nothing about it; None: the last of all."""
+
+    WRITTEN_BY_REWARM: ClassVar[bool] = True
 
     changes: Annotated[dict[Name, Expected], Field(min_length=1)]
     confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95

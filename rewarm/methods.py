@@ -256,4 +256,5 @@ def _homes(kind: type[BaseModel], key: str, path: str = "") -> Iterator[str]:
         name = info.alias or field
         many = "[]" if get_origin(info.annotation) is tuple else ""
         for model in _inner(kind, name):
-            yield from _homes(model, key, _joined(path, name + many))
+            if not getattr(model, "WRITTEN_BY_REWARM", False):  # nobody meant to put a key there
+                yield from _homes(model, key, _joined(path, name + many))

@@ -99,7 +99,7 @@ STUDIES = (
     Study(
         "selection", "Is selection worth more than chance at equal tokens?",
         ("selection/study.py DATA OUTPUT --base BASE --tokens 0.9M", "selection/summary.py OUTPUT"),
-        ("selection/study.py DATA OUTPUT --base BASE --tokens 60k --seeds 1 --shares 0.03 0.3",
+        ("selection/study.py DATA OUTPUT --base BASE --tokens 60k --seeds 1 --shares 0.3",
          "selection/summary.py OUTPUT OUTPUT"),
         "selection/results.json",
     ),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from rewarm.plan import Plan, from_values
@@ -22,7 +23,7 @@ from rewarm.training.world import World
 from rewarm.types import Stopped, UserError
 
 Together = Callable[..., list[Any]]
-CLOSE = 1e-5
+CLOSE, STEP = 1e-5, 1e-3
 
 
 @pytest.fixture(scope="module")
@@ -79,8 +80,11 @@ def same(root: Path, alone: Path) -> None:
     for name in files:
         found, wanted = load_file(root / name), load_file(alone / name)
         assert found.keys() == wanted.keys()
-        away = max(float((found[key] - wanted[key]).abs().max()) for key in wanted)
-        assert away <= CLOSE, (str(name), away)
+        away = torch.cat([(found[key] - wanted[key]).abs().flatten() for key in wanted])
+        # Adam makes a whole step of a gradient that is nothing but rounding, in either direction.
+        apart = float((away > CLOSE).float().mean())
+        assert apart <= 1e-4, (str(name), apart)
+        assert away.max() <= STEP, (str(name), float(away.max()))
 
 
 @pytest.mark.parametrize(("size", "sharding"), [(2, "none"), (2, "full")])
