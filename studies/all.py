@@ -184,11 +184,12 @@ def small_text(data: Path, folder: Path) -> Path:
         place = folder / file.relative_to(data)
         place.parent.mkdir(parents=True, exist_ok=True)
         place.unlink(missing_ok=True)
-        size = zstandard.frame_content_size(file.read_bytes()[:18]) if file.name.endswith(".jsonl.zst") else 0
+        packed = file.read_bytes() if file.name.endswith(".jsonl.zst") else b""
+        size = zstandard.frame_content_size(packed) if packed else 0
         if size <= LARGE:
             place.symlink_to(file)
             continue
-        rows = zstandard.decompress(file.read_bytes()).splitlines(keepends=True)
+        rows = zstandard.decompress(packed).splitlines(keepends=True)
         place.write_bytes(zstandard.compress(b"".join(rows[:: -(-size // LARGE)])))
     mark.write_text(json.dumps(str(data)), encoding="utf-8")
     return folder

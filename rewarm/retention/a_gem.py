@@ -11,12 +11,8 @@ from torch import Tensor, nn
 
 from rewarm.objectives.probing import evaluating
 from rewarm.retention import Cut, Keeper, Retention, Scene, Tensors
-from rewarm.retention.fisher import LossGradients
+from rewarm.retention.fisher import LossGradients, passes
 from rewarm.stages import NEW, OLD, Name
-from rewarm.types import Batch
-
-PASS_TOKENS = 4096
-"""Rows of the reference are passed together up to this many tokens, what a training pass on a CPU takes."""
 
 
 class AGEM(Retention):
@@ -86,19 +82,13 @@ class Projection(Keeper):
         first = step // self.every * self.rows
         chosen = [self.memory[(first + place) % len(self.memory)] for place in range(self.rows)]
         share = self.rows if self.together is None else -(-self.rows // self.together.size)
-        at_once = min(share, max(1, PASS_TOKENS // chosen[0].tokens_BT.shape[1]))
         scale = 1 / max(1, sum(row.num_targets for row in chosen))
-        parts = [_stacked(chosen[at : at + at_once]) for at in range(0, self.rows, at_once)]
+        parts = passes(chosen, share)
         if self.together is not None:
             with evaluating(self.slopes.objective.model):
                 found = self.together.slopes(parts, lambda part, counts: self.slopes.loss(part, counts * scale))
             return [found.get(name) for name in self.slopes.parameters]
-        total = self.slopes.of(parts[0], scale)
-        for part in parts[1:]:
-            for place, more in enumerate(self.slopes.of(part, scale)):
-                held = total[place]
-                total[place] = more if held is None else held if more is None else held + more
-        return total
+        return self.slopes.sum(parts, scale)
 
     def gradients(self, step: int) -> None:
         """Takes out of the step's gradient what points against the reference."""
@@ -146,12 +136,3 @@ def _product(left: Sequence[Tensor | None], right: Sequence[Tensor | None]) -> f
         if first is not None and second is not None
     ]
     return float(torch.stack(parts).double().sum()) if parts else 0.0
-
-
-def _stacked(rows: Sequence[Batch]) -> Batch:
-    return Batch(
-        torch.cat([row.tokens_BT for row in rows]),
-        torch.cat([row.targets_BT for row in rows]),
-        torch.cat([row.positions_BT for row in rows]),
-        sum(row.num_targets for row in rows),
-    )

@@ -6,7 +6,7 @@ itself (`self`) the two agree but for the temperature.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -16,6 +16,9 @@ from rewarm.objectives.packed_loss import PackedLoss
 from rewarm.objectives.probing import evaluating
 from rewarm.retention.penalty import trainable
 from rewarm.types import Batch
+
+PASS_TOKENS = 4096
+"""Rows are passed together up to this many tokens, what a training pass on a CPU takes."""
 
 
 class LossGradients:
@@ -35,11 +38,35 @@ class LossGradients:
             loss = self.loss(batch, scale)
             return list(torch.autograd.grad(loss, list(self.parameters.values()), allow_unused=True))
 
+    def sum(self, batches: Sequence[Batch], scale: float) -> list[Tensor | None]:
+        """Of `scale` x the nats summed over the targets of all batches, as `of` gives it for one."""
+        total = self.of(batches[0], scale)
+        for batch in batches[1:]:
+            for place, more in enumerate(self.of(batch, scale)):
+                held = total[place]
+                total[place] = more if held is None else held if more is None else held + more
+        return total
+
     def loss(self, batch: Batch, scale: float) -> Tensor:
         """`scale` x the nats summed over the batch's targets, with its gradient."""
         device = self.objective.model.device.type
         with torch.autocast(device, self.precision, enabled=self.precision != torch.float32):
             return self.objective.loss_sum(batch, scale)
+
+
+def passes(rows: Sequence[Batch], most: int) -> list[Batch]:
+    """Batches of one row each, put together up to `PASS_TOKENS` tokens, and `most` rows, a pass."""
+    at_once = min(most, max(1, PASS_TOKENS // rows[0].tokens_BT.shape[1]))
+    return [_stacked(rows[at : at + at_once]) for at in range(0, len(rows), at_once)]
+
+
+def _stacked(rows: Sequence[Batch]) -> Batch:
+    return Batch(
+        torch.cat([row.tokens_BT for row in rows]),
+        torch.cat([row.targets_BT for row in rows]),
+        torch.cat([row.positions_BT for row in rows]),
+        sum(row.num_targets for row in rows),
+    )
 
 
 def fisher(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -12,10 +12,9 @@ from torch import Tensor, nn
 
 from rewarm.quantities import Share
 from rewarm.retention import Cut, Keeper, Retention, Scene, Tensors
-from rewarm.retention.fisher import LossGradients
+from rewarm.retention.fisher import LossGradients, passes
 from rewarm.retention.penalty import permuted, trainable
 from rewarm.stages import NEW, OLD, Name
-from rewarm.types import Batch
 
 
 class Moments(Retention):
@@ -65,16 +64,19 @@ class Moments(Retention):
         rows = scene.rows(self.text, self.batches * scene.rows_per_step)
         squares = {name: torch.zeros_like(weight) for name, weight in gradients.parameters.items()}
         for batch in range(self.batches):
-            for name, slope in _slopes(gradients, islice(rows, scene.rows_per_step)).items():
-                squares[name].addcmul_(slope, slope, value=1 / self.batches)
+            step = list(islice(rows, scene.rows_per_step))
+            slopes = gradients.sum(passes(step, len(step)), 1 / max(1, sum(row.num_targets for row in step)))
+            for square, slope in zip(squares.values(), slopes, strict=True):
+                if slope is not None:
+                    square.addcmul_(slope, slope, value=1 / self.batches)
             scene.tell(f"moments of {self.text} text", batch + 1, self.batches, "steps")
         return squares
 
     def keeper(self, scene: Scene, measured: Mapping[str, Tensor]) -> Keeper:
         """What the optimizer begins with."""
         values = permuted(measured, scene.seed) if self.importance == "shuffled" else dict(measured)
-        for value in values.values():
-            value.clamp_(min=self.floor * float(value.mean()))
+        if self.floor:
+            values = {name: value.clamp(min=self.floor * float(value.mean())) for name, value in values.items()}
         weights = trainable(scene.model)
         return Known(values, sum(weight.numel() for weight in weights.values()) if self.batches else None)
 
@@ -96,17 +98,3 @@ class Known(Keeper):
         """The values, which are then the optimizer's."""
         values, self.values = self.values, {}
         return values
-
-
-def _slopes(gradients: LossGradients, rows: Iterable[Batch]) -> Tensors:
-    """The gradient of the mean loss per target over rows, by parameter; a parameter without one is left out."""
-    found: Tensors = {}
-    targets = 0
-    for row in rows:
-        if not row.num_targets:
-            continue
-        targets += row.num_targets
-        for name, slope in zip(gradients.parameters, gradients.of(row, 1.0), strict=True):
-            if slope is not None:
-                found[name] = found[name].add_(slope) if name in found else slope
-    return {name: slope.div_(max(1, targets)) for name, slope in found.items()}

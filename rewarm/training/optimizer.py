@@ -118,14 +118,14 @@ class Optimizer:
 
         Steps count from where moments are hardly corrected any more for having begun at zero: these have not.
         """
+        if not second:
+            return
+        state = self.state()
         for name, value in second.items():
-            parameter = self.named[name]
-            held = self.adamw.state.get(parameter, {})
-            self.adamw.state[parameter] = {
-                "step": torch.full((), self._settled(), device=parameter.device),
-                "exp_avg": held.get("exp_avg", torch.zeros_like(parameter)),
-                "exp_avg_sq": value.to(parameter.device).clone(),
-            }
+            state[f"exp_avg_sq.{name}"] = value
+            state[f"step.{name}"] = torch.tensor(self._settled())
+            state.setdefault(f"exp_avg.{name}", torch.zeros_like(value))
+        self.load(state)
 
     def _settled(self) -> float:
         """After so many updates 0.1 % of a second moment is still what it began with."""

@@ -123,6 +123,14 @@ def test_a_plan_without_a_forecast_shows_none(write_plan: Any, cli: Any, tmp_pat
     assert cli("check", file, "--json").json()["losses"] is None
 
 
+def plan_law(cli: Any, base: Path, several: dict[str, Path], folder: Path, *more: str) -> Any:
+    """rewarm plan of an update with law, books being old, into a folder."""
+    return cli(
+        "plan", base, "--new", several["law"], "--old", several["books"],
+        "--out", folder / "plan.yaml", "--output-dir", folder / "run", *more,
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("more", "says"),
     [
@@ -138,10 +146,7 @@ def test_what_cannot_be_planned_is_told_before_any_work(
     more: tuple[str, str], says: str, known_base: Path, several: dict[str, Path], cli: Any, tmp_path: Path
 ) -> None:
     given = [str(several["law"]) if one == "NEW" else one for one in more]
-    called = cli(
-        "plan", known_base, "--new", several["law"], "--old", several["books"], *given,
-        "--out", tmp_path / "plan.yaml", "--output-dir", tmp_path / "run",
-    )  # fmt: skip
+    called = plan_law(cli, known_base, several, tmp_path, *given)
     assert (called.code, says in called.err) == (3, True), called.err
     assert list(tmp_path.iterdir()) == []
 
@@ -149,10 +154,7 @@ def test_what_cannot_be_planned_is_told_before_any_work(
 def test_the_dry_run_says_stages_replay_and_time(
     known_base: Path, several: dict[str, Path], cli: Any, tmp_path: Path
 ) -> None:
-    called = cli(
-        "plan", known_base, "--new", several["law"], "--old", several["books"], "--budget", "20k", "--max-pilots", "10",
-        "--out", tmp_path / "plan.yaml", "--output-dir", tmp_path / "run", "--dry-run",
-    )  # fmt: skip
+    called = plan_law(cli, known_base, several, tmp_path, "--budget", "20k", "--max-pilots", "10", "--dry-run")
     assert called.code == 0, called.err
     said = " ".join(called.out.split())
     assert "text: one stage: law (20k tokens); it replays books peaks: 'learning_rate' in the base's config" in said
@@ -163,10 +165,7 @@ def test_the_dry_run_says_stages_replay_and_time(
 def test_do_not_is_an_answer_with_exit_code_2_and_reasons(
     known_base: Path, several: dict[str, Path], cli: Any, tmp_path: Path
 ) -> None:
-    called = cli(
-        "plan", known_base, "--new", several["law"], "--old", several["books"], "--budget", "20k", "--min-tokens", "1M",
-        "--out", tmp_path / "plan.yaml", "--output-dir", tmp_path / "run", "--json",
-    )  # fmt: skip
+    called = plan_law(cli, known_base, several, tmp_path, "--budget", "20k", "--min-tokens", "1M", "--json")
     assert called.code == 2
     told = called.json()
     assert (told["decision"], told["plan"], told["pilots"]) == ("do not CPT", None, [])

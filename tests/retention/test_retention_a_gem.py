@@ -96,7 +96,7 @@ def test_the_reference_is_the_gradient_of_the_mean_loss_of_rows_in_turn(
     """Five rows kept, three a step: the second comparison, at step 2, takes rows 3, 4 and 0, in two passes."""
     model = make_tiny("llama")
     scene = make_scene(model)
-    monkeypatch.setattr("rewarm.retention.a_gem.PASS_TOKENS", 32)
+    monkeypatch.setattr("rewarm.retention.fisher.PASS_TOKENS", 32)
     keeper = projection(AGEM(rows=3, memory=5, every=2).keeper(scene, {}))
     memory = list(scene.rows("old", 5))
     chosen: list[Batch] = [memory[3], memory[4], memory[0]]

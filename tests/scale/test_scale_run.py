@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from safetensors.torch import load_file
 
 from rewarm.plan import Plan, from_values
@@ -23,7 +22,7 @@ from rewarm.training.world import World
 from rewarm.types import Stopped, UserError
 
 Together = Callable[..., list[Any]]
-CLOSE, STEP = 1e-5, 1e-3
+CLOSE = 1e-5
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +46,7 @@ def plan_in(root: Path, texts: dict[str, str], **changes: Any) -> Plan:
         "seq_len": 64, "batch_tokens": 256, "save_steps": 3, "eval_tokens": 1000, "eval_every": 1024,
         "corpora": {name: {"path": path, "holdout": 0.1} for name, path in texts.items()},
         "stages": [stage | {"replay": {"from": "old", "share": 0.25}}], "watch": ["old", "law"], "precision": "fp32",
+        "adam_epsilon": 1e-5,  # with less, a gradient that is nothing but rounding makes a whole step, either way
     }  # fmt: skip
     return from_values(values | changes)
 
@@ -80,11 +80,8 @@ def same(root: Path, alone: Path) -> None:
     for name in files:
         found, wanted = load_file(root / name), load_file(alone / name)
         assert found.keys() == wanted.keys()
-        away = torch.cat([(found[key] - wanted[key]).abs().flatten() for key in wanted])
-        # Adam makes a whole step of a gradient that is nothing but rounding, in either direction.
-        apart = float((away > CLOSE).float().mean())
-        assert apart <= 1e-4, (str(name), apart)
-        assert away.max() <= STEP, (str(name), float(away.max()))
+        away = max(float((found[key] - wanted[key]).abs().max()) for key in wanted)
+        assert away <= CLOSE, (str(name), away)
 
 
 @pytest.mark.parametrize(("size", "sharding"), [(2, "none"), (2, "full")])
